@@ -1,0 +1,123 @@
+// weir (BSL-1.0). hazard_pointer_stress_test: the race that hazard pointers stand or fall by, run often and on purpose.
+#include <weir/base/hazard_pointer.hpp>
+
+#include "support/random.hpp"
+#include "support/scale.hpp"
+#include "support/threads.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace {
+
+using weir::hazard_link;
+using weir::hazard_pointer;
+using weir::hazard_pointer_domain;
+using weir::hazard_pointer_mode;
+using weir::make_hazard_pointer;
+using weir_test::scaled;
+
+// Two threads that go step for step together, as close as the machine lets them.
+class lockstep {
+public:
+    explicit lockstep(std::chrono::seconds limit) : end_(std::chrono::steady_clock::now() + limit) {}
+
+    // Waits for the other one at the n-th step, from 1; false once the time is over: then both go home.
+    bool meet(std::uint64_t n) {
+        arrived_.fetch_add(1);
+        for (std::uint64_t spins = 1; arrived_.load() < 2 * n; ++spins) {
+            if (spins % 512 == 0) {
+                if (std::chrono::steady_clock::now() > end_) {
+                    return false;
+                }
+                std::this_thread::yield();
+            }
+        }
+        return true;
+    }
+
+private:
+    std::atomic<std::uint64_t> arrived_{0};
+    std::chrono::steady_clock::time_point end_;
+};
+
+void idle_for(std::uint64_t steps) {
+    for (std::uint64_t i = 0; i < steps; ++i) {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+}
+
+class hazard_pointer_race : public testing::TestWithParam<hazard_pointer_mode> {
+protected:
+    void SetUp() override {
+        if (!hazard_pointer_domain::supports(GetParam())) {
+            GTEST_SKIP() << "this kernel has no membarrier";
+        }
+    }
+};
+
+std::string name_of(testing::TestParamInfo<hazard_pointer_mode> const& info) {
+    return info.param == hazard_pointer_mode::membarrier ? "membarrier" : "seq_cst";
+}
+INSTANTIATE_TEST_SUITE_P(modes, hazard_pointer_race,
+                         testing::Values(hazard_pointer_mode::membarrier, hazard_pointer_mode::seq_cst), name_of);
+
+// Each round has one object, one reader and one sweeper. The reader may win (it protects the object, the sweep keeps it) or the
+// sweeper may (it reclaims the object, the reader's second look sees that it is gone). Both at once is the failure that everything
+// rests on not happening: neither the announcement nor the unlinking was seen by the other side. Processors do it whenever they may
+// delay a store past a load.
+TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
+    struct object : hazard_link {};
+    hazard_pointer_domain domain(GetParam());
+    object thing{};
+    std::atomic<object*> src{&thing};
+    lockstep steps(std::chrono::seconds(20));  // a machine with much else to do gets through fewer rounds
+    bool reader_won = false;
+    bool sweeper_won = false;
+    std::array<std::uint64_t, 3> outcomes{};  // neither, reader, sweeper
+    weir_test::findings wrong;
+    const std::uint64_t rounds = scaled(200'000);
+
+    weir_test::run_together(2, [&](std::size_t me) {
+        weir_test::random_numbers dice(weir_test::run_seed() + me);
+        auto h = me == 0 ? make_hazard_pointer(domain) : hazard_pointer();
+        for (std::uint64_t round = 0; round < rounds && steps.meet(2 * round + 1); ++round) {
+            idle_for(dice.below(64));
+            if (me == 0) {
+                object* wanted = &thing;
+                reader_won = h.try_protect(wanted, src);
+            } else {
+                src.store(nullptr, std::memory_order_release);  // the weakest unlinking there is
+                sweeper_won = false;
+                static_cast<void>(domain.sweep(&thing, [&](hazard_link*) { sweeper_won = true; }));
+            }
+            if (!steps.meet(2 * round + 2)) {
+                return;
+            }
+            if (me == 0) {
+                h.reset_protection();
+            } else {
+                wrong.expect(!(reader_won && sweeper_won), "an object was protected and reclaimed");
+                ++outcomes[reader_won ? 1 : sweeper_won ? 2 : 0];
+                src.store(&thing, std::memory_order_release);
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    RecordProperty("reader_won", std::to_string(outcomes[1]));
+    RecordProperty("sweeper_won", std::to_string(outcomes[2]));
+    if (std::thread::hardware_concurrency() > 1) {
+        EXPECT_GT(outcomes[1], 0U) << "the two never met: this test has shown nothing";
+        EXPECT_GT(outcomes[2], 0U) << "the two never met: this test has shown nothing";
+    }
+}
+
+}  // namespace
