@@ -161,6 +161,8 @@ private:
         explicit pins(hazard_pointer_domain& d) : domain(d), root(make_hazard_pointer(d)), entry(make_hazard_pointer(d)) {}
         hazard_pointer& next() { return lazily(next_); }
         hazard_pointer& overflow() { return lazily(overflow_); }
+        /// Goes on to the next table. The protections change hands: copied, both could be missed by one sweep.
+        void step() noexcept { root.swap(next_); }
 
         hazard_pointer_domain& domain;
         hazard_pointer root;   // the table of the operation

@@ -145,7 +145,7 @@ bool map_core<K, T, H, E, A>::look_up(std::uint64_t hash, Same const& same, Use&
             const auto header = b->header.load(std::memory_order_acquire);  // E2 acquire, E4 acquire
             if (header == map_header::done) [[unlikely]] {
                 t = pin_next(pin, t);
-                pin.root.reset_protection(t);  // pin.next still holds it
+                pin.step();
                 continue;
             }
             sight seen;
@@ -180,7 +180,7 @@ void map_core<K, T, H, E, A>::mutate(std::uint64_t hash, Same const& same, Decid
                 table* const to = pin_next(pin, t);
                 if (to == nullptr || try_move(*t, *to, i, !std::exchange(helped, true), pin, later)) {
                     t = to;
-                    pin.root.reset_protection(t);  // pin.next still holds it
+                    pin.step();
                     continue;
                 }
             }

@@ -1,0 +1,50 @@
+#!/bin/sh
+# weir (BSL-1.0). usage: ci_test.sh <.ci/run> <scratch folder>. The summary line and the status of an unattended run, for
+# suites that end in every way there is. A stand-in for go.sh writes the reports that ctest would write.
+set -eu
+rm -rf "$2"
+mkdir -p "$2/.ci" "$2/cmake"
+cp "$1" "$2/.ci/run"
+cd "$2"
+
+cat >cmake/go.sh <<'END'
+report() {
+    mkdir -p "build/$suite"
+    printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuite name="(empty)"\n\ttests="%s"\n\tfailures="%s"\n' \
+        "$1" "$2" >"build/$suite/junit.xml"
+    printf '\tdisabled="0"\n\tskipped="%s"\n\ttime="1"\n\t>\n\t<testcase name="a tests=&quot;7&quot;" tests="7">\n' \
+        "$3" >>"build/$suite/junit.xml"
+}
+suite=$1
+case $(cat "ends.$suite" 2>/dev/null) in
+"") report 10 0 0 ;;
+failures) report 10 3 0; exit 8 ;;
+no_tests) report 0 0 0 ;;
+no_build) exit 1 ;;
+skips) report 10 0 2 ;;
+only_skips) report 4 0 4 ;;
+crash) report 10 0 0; exit 139 ;;
+esac
+END
+
+# ends <suite> <how> <the last line> <status>
+ends() {
+    rm -f ends.*
+    echo "$2" >"ends.$1"
+    status=0
+    .ci/run >said 2>&1 || status=$?
+    line=$(tail -n 1 said)
+    if [ "$line" != "$3" ] || [ "$status" -ne "$4" ]; then
+        cat said
+        echo "FAILED: $1 with $2: '$line' and status $status, not '$3' and $4"
+        exit 1
+    fi
+}
+ends test "" "31 passed, 0 failed" 0
+ends test failures "28 passed, 3 failed" 1
+ends tsan no_tests "21 passed, 1 failed" 1
+ends asan no_build "21 passed, 1 failed" 1 # and an old report must not count
+ends bench no_build "30 passed, 1 failed" 1
+ends test skips "29 passed, 0 failed" 0
+ends asan only_skips "21 passed, 1 failed" 1
+ends tsan crash "31 passed, 1 failed" 1
