@@ -1,0 +1,644 @@
+// weir (BSL-1.0). lock_free_map_fault_test: whatever fails, at whatever moment, loses nothing and leaves nothing behind.
+#include <weir/data/lock_free_map.hpp>
+
+#include "support/counting_allocator.hpp"
+#include "support/map_calls.hpp"
+#include "support/map_history.hpp"
+#include "support/random.hpp"
+#include "support/scale.hpp"
+#include "support/threads.hpp"
+#include "support/values.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+// Two kinds of faults. planned_fault: the n-th time that the calling thread runs the user's code (hash, comparison, copy,
+// callback). bad_alloc: the n-th allocation, through the map's allocator or through operator new, which is replaced below.
+// For each n, until the call gets through: what the call threw, the map is what it was before; then the call is made again,
+// without a fault, and must do what it should.
+
+namespace {
+
+std::size_t thread_local news_until_failure = 0;  // 0: none fails
+
+void* allocate(std::size_t size, std::size_t alignment) {
+    if (news_until_failure != 0 && --news_until_failure == 0) {
+        throw std::bad_alloc{};
+    }
+    void* const p = alignment <= alignof(std::max_align_t)
+                        ? std::malloc(size == 0 ? 1 : size)
+                        : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    if (p == nullptr) {
+        throw std::bad_alloc{};
+    }
+    return p;
+}
+
+}  // namespace
+
+// noinline: g++ takes malloc and free for a mismatch when it sees only one of them through a call
+[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 0); }
+[[gnu::noinline]] void* operator new[](std::size_t size) { return allocate(size, 0); }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
+[[gnu::noinline]] void* operator new[](std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace {
+
+using namespace weir_test;
+using number = std::uint64_t;
+
+struct key_tag {};
+struct value_tag {};
+using faulty_key = tracked<key_tag, on_copy::throws>;
+using faulty_value = tracked<value_tag, on_copy::throws>;
+using rigid_value = tracked<value_tag, on_copy::throws, on_move::throws>;  // copied where others are moved
+
+struct faulty_hash {
+    bool constant = false;
+    std::size_t operator()(faulty_key const& key) const {
+        faults::point();
+        return constant ? 7 : key.number();
+    }
+};
+struct faulty_equal {
+    bool operator()(faulty_key const& a, faulty_key const& b) const {
+        faults::point();
+        return a == b;
+    }
+};
+template <class Value>
+using faulty_map = weir::lock_free_map<faulty_key, Value, faulty_hash, faulty_equal,
+                                       counting_allocator<std::pair<faulty_key const, Value>>>;
+
+/// What a map holds when the call under test comes.
+struct setting {
+    const char* name;
+    std::size_t others;      // keys 1, 2, ... are there
+    bool constant_hash;      // all in one bucket
+    bool target_first;       // key 0 went in before the others, or after them
+};
+
+/// How many insertions of 1, 2, ... make the table grow for the n-th time, under the seed that the tests use.
+std::size_t insertions_until_growth(std::uint64_t nth) {
+    ledger book;
+    faulty_map<faulty_value> map({.seed = 3}, {}, {}, counting_allocator<std::pair<faulty_key const, faulty_value>>(book));
+    for (number key = 1; key < 100'000; ++key) {
+        map.try_emplace(faulty_key(key), key);
+        if (map.stats().growths >= nth) {
+            return key;
+        }
+    }
+    throw std::logic_error("the map does not grow");
+}
+
+std::vector<setting> const& settings() {
+    static const std::vector<setting> all = [] {
+        const std::size_t grows = insertions_until_growth(3);
+        const std::size_t grows_again = insertions_until_growth(4);
+        return std::vector<setting>{
+            {"empty", 0, false, true},
+            {"few", 5, false, true},
+            {"crowded, target among the first", 14, true, true},
+            {"crowded, target among the last", 14, true, false},
+            {"two before growth", grows - 2, false, true},
+            {"one before growth", grows - 1, false, true},
+            {"just growing", grows, false, false},
+            {"growing", grows + 3, false, true},
+            {"before the next growth", grows_again - 1, false, false},
+        };
+    }();
+    return all;
+}
+
+/// One sweep's map, and all that there is to check about it.
+template <class Value>
+class patient {
+public:
+    using map_type = faulty_map<Value>;
+
+    patient(setting const& s, bool target_present)
+        : map_({.seed = 3}, faulty_hash{s.constant_hash}, {},
+               counting_allocator<std::pair<faulty_key const, Value>>(book_)) {
+        if (target_present && s.target_first) {
+            map_.try_emplace(faulty_key(0), 1U);
+        }
+        for (number key = 1; key <= s.others; ++key) {
+            map_.try_emplace(faulty_key(key), key * 10);
+        }
+        if (target_present && !s.target_first) {
+            map_.try_emplace(faulty_key(0), 1U);
+        }
+        before_ = contents();
+    }
+
+    map_type& map() { return map_; }
+    ledger& book() { return book_; }
+    [[nodiscard]] std::map<number, number> const& before() const { return before_; }
+
+    [[nodiscard]] std::map<number, number> contents() {
+        std::map<number, number> all;
+        map_.for_each([&](faulty_key const& key, Value const& value) {
+            EXPECT_TRUE(all.emplace(key.number(), value.number()).second) << "twice: " << key.number();
+        });
+        EXPECT_EQ(map_.size(), all.size());
+        return all;
+    }
+    void expect_unchanged() {
+        EXPECT_EQ(contents(), before_);
+        EXPECT_EQ(map_.contains(faulty_key(0)), before_.contains(0));
+        EXPECT_TRUE(map_.visit(faulty_key(1), [](Value const& v) { EXPECT_EQ(v.number(), 10U); }) || !before_.contains(1));
+    }
+
+private:
+    ledger book_;
+    map_type map_;
+    std::map<number, number> before_;
+};
+
+void reset_census() {
+    census<key_tag>::reset();
+    census<value_tag>::reset();
+}
+void expect_nobody_alive() {
+    EXPECT_EQ(census<key_tag>::alive.load(), 0) << "keys leaked";
+    EXPECT_EQ(census<value_tag>::alive.load(), 0) << "values leaked";
+    EXPECT_EQ(census<key_tag>::misuses.load(), 0) << "dead keys were used";
+    EXPECT_EQ(census<value_tag>::misuses.load(), 0) << "dead values were used";
+}
+
+enum class fault { user_code, allocator, operator_new };
+
+/// Makes the call with the n-th fault. True if the fault came, whether or not the call let it out.
+template <class F>
+bool with_fault(fault kind, std::size_t nth, ledger& book, F&& call, bool& threw) {
+    threw = false;
+    bool came = false;
+    const std::size_t refused = book.refusals();
+    switch (kind) {
+    case fault::user_code: faults::arm(nth); break;
+    case fault::allocator: book.refuse(nth); break;
+    case fault::operator_new: news_until_failure = nth; break;
+    }
+    try {
+        call();
+    } catch (planned_fault const&) {
+        threw = true;
+    } catch (std::bad_alloc const&) {
+        threw = true;
+    }
+    switch (kind) {
+    case fault::user_code: came = !faults::armed(); break;
+    case fault::allocator: came = book.refusals() != refused; break;
+    case fault::operator_new: came = news_until_failure == 0; break;
+    }
+    faults::disarm();
+    book.refuse(0);
+    news_until_failure = 0;
+    return came;
+}
+
+/// Makes `call` on key 0 with the fault at every point, in every setting. Returns how often the call threw.
+template <class Value>
+std::size_t sweep(fault kind, map_call call) {
+    std::size_t thrown = 0;
+    for (setting const& s : settings()) {
+        for (const bool present : {false, true}) {
+            for (const plan asked : {plan::keep, plan::assign, plan::erase}) {
+                if (call != map_call::compute && asked != plan::keep) {
+                    continue;
+                }
+                std::size_t nth = 1;
+                for (bool came = true; came; ++nth) {
+                    if (nth == 500) {
+                        ADD_FAILURE() << "the call never gets through";
+                        return thrown;
+                    }
+                    SCOPED_TRACE(std::string(s.name) + (present ? ", key present" : ", key absent") + ", fault " +
+                                 std::to_string(nth));
+                    reset_census();
+                    {
+                        patient<Value> p(s, present);
+                        map_action action;
+                        action.call = call;
+                        action.value = 1001;
+                        action.expected = 1;
+                        action.asked = asked;
+                        map_action first = action;
+                        map_action second = action;
+                        bool threw = false;
+                        came = with_fault(kind, nth, p.book(), [&] { make_call(p.map(), first); }, threw);
+                        map_entry entry{present ? std::optional<number>(1) : std::nullopt};
+                        if (threw) {
+                            ++thrown;
+                            p.expect_unchanged();
+                            make_call(p.map(), second);
+                            EXPECT_TRUE(entry.step(second)) << second;
+                        } else {
+                            EXPECT_TRUE(entry.step(first)) << first;
+                        }
+                        std::map<number, number> after = p.before();
+                        after.erase(0);
+                        if (entry.value) {
+                            after[0] = *entry.value;
+                        }
+                        EXPECT_EQ(p.contents(), after);
+                        for (number key = 5000; key < 5030; ++key) {  // and it works on
+                            EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key));
+                        }
+                        EXPECT_EQ(p.contents().size(), after.size() + 30);
+                    }
+                    expect_nobody_alive();
+                    if (testing::Test::HasFailure()) {
+                        return thrown;
+                    }
+                }
+            }
+        }
+    }
+    return thrown;
+}
+
+/// Whether a call must allocate when its key is absent.
+bool inserts(map_call call) {
+    using enum map_call;
+    return call == insert || call == insert_or_assign || call == insert_or_visit || call == exchange || call == upsert ||
+           call == compute || call == find_or_create;
+}
+
+class lock_free_map_fault : public testing::TestWithParam<std::uint64_t> {};
+const char* const call_names[] = {"find", "contains", "visit", "insert", "insert_or_assign", "assign", "insert_or_visit",
+    "exchange", "compare_exchange", "erase", "extract", "compare_erase", "erase_if", "update", "upsert", "compute",
+    "find_or_create"};
+INSTANTIATE_TEST_SUITE_P(call, lock_free_map_fault, testing::Range<std::uint64_t>(0, map_calls),
+                         [](auto const& tested) { return std::string(call_names[tested.param]); });
+
+}  // namespace
+
+TEST_P(lock_free_map_fault, user_code_that_throws_anywhere_leaves_the_map_as_it_was) {
+    EXPECT_GE(sweep<faulty_value>(fault::user_code, static_cast<map_call>(GetParam())), 2 * settings().size())
+        << "each call needs the hash at least";
+}
+
+TEST_P(lock_free_map_fault, values_whose_moves_throw_leave_the_map_as_it_was) {
+    EXPECT_GE(sweep<rigid_value>(fault::user_code, static_cast<map_call>(GetParam())), 2 * settings().size());
+}
+
+TEST_P(lock_free_map_fault, an_allocation_that_fails_anywhere_leaves_the_map_as_it_was) {
+    const auto call = static_cast<map_call>(GetParam());
+    EXPECT_GE(sweep<faulty_value>(fault::allocator, call), inserts(call) ? settings().size() : 0U);
+}
+
+TEST_P(lock_free_map_fault, an_operator_new_that_fails_anywhere_leaves_the_map_as_it_was) {
+    const auto call = static_cast<map_call>(GetParam());
+    EXPECT_GE(sweep<faulty_value>(fault::operator_new, call), inserts(call) ? settings().size() : 0U);
+}
+
+// The calls that a thread makes first find nothing prepared for the thread.
+TEST_P(lock_free_map_fault, the_first_call_of_a_thread_may_fail_for_lack_of_memory) {
+    const auto call = static_cast<map_call>(GetParam());
+    bool came = true;
+    for (std::size_t nth = 1; came; ++nth) {
+        ASSERT_LT(nth, 500U);
+        SCOPED_TRACE(nth);
+        reset_census();
+        {
+            patient<faulty_value> p(settings()[1], true);
+            map_action action;
+            action.call = call;
+            action.value = 1001;
+            action.expected = 1;
+            bool threw = false;
+            crew one;
+            one.start([&] { came = with_fault(fault::operator_new, nth, p.book(), [&] { make_call(p.map(), action); }, threw); });
+            one.join();
+            if (threw) {
+                p.expect_unchanged();
+            }
+            map_action again = action;
+            make_call(p.map(), again);
+            EXPECT_EQ(p.contents().size(), p.before().size() - (p.contents().contains(0) ? 0U : 1U));
+        }
+        expect_nobody_alive();
+    }
+}
+
+namespace {
+
+/// Inserts 1, 2, ... `count`, again and again until each is in; `prepare` is called before each insertion.
+template <class Map, class Prepare>
+std::size_t insert_all(Map& map, std::size_t count, Prepare prepare) {
+    std::size_t failures = 0;
+    for (number key = 1; key <= count; ++key) {
+        for (bool in = false; !in;) {
+            prepare(key);
+            try {
+                in = map.try_emplace(faulty_key(key), key * 10);
+                EXPECT_TRUE(in) << key << " was there although its insertion failed";
+            } catch (std::bad_alloc const&) {
+                ++failures;
+                EXPECT_FALSE(map.contains(faulty_key(key))) << key;
+                EXPECT_EQ(map.size(), key - 1);
+            }
+            if (testing::Test::HasFailure()) {
+                return failures;
+            }
+        }
+    }
+    return failures;
+}
+
+template <class Map>
+void expect_all(Map const& map, std::size_t count) {
+    std::size_t seen = 0;
+    map.for_each([&](faulty_key const& key, faulty_value const& value) {
+        EXPECT_EQ(value.number(), key.number() * 10);
+        ++seen;
+    });
+    EXPECT_EQ(seen, count);
+    for (number key = 1; key <= count; ++key) {
+        ASSERT_TRUE(map.contains(faulty_key(key))) << key;
+    }
+}
+
+}  // namespace
+
+TEST(lock_free_map_fault, growth_survives_the_failure_of_each_single_allocation) {
+    const std::size_t count = scaled(300, 100);
+    bool came = true;
+    for (std::size_t nth = 1; came; ++nth) {
+        SCOPED_TRACE("allocation " + std::to_string(nth));
+        reset_census();
+        {
+            patient<faulty_value> p({"empty", 0, false, true}, false);
+            p.book().refuse(nth);
+            insert_all(p.map(), count, [](number) {});
+            came = p.book().refusals() != 0;
+            p.book().refuse(0);
+            expect_all(p.map(), count);
+            p.map().quiesce();
+            EXPECT_EQ(census<value_tag>::alive.load(), static_cast<std::int64_t>(count));
+        }
+        expect_nobody_alive();
+        ASSERT_FALSE(HasFailure());
+    }
+}
+
+TEST(lock_free_map_fault, every_other_allocation_may_fail_for_as_long_as_it_likes) {
+    reset_census();
+    {
+        const std::size_t count = scaled(5000, 500);
+        patient<faulty_value> p({"empty", 0, false, true}, false);
+        random_numbers dice(run_seed());
+        const std::size_t failures = insert_all(p.map(), count, [&](number) { p.book().refuse(dice.below(4)); });
+        EXPECT_GT(failures, count / 10);
+        p.book().refuse(0);
+        expect_all(p.map(), count);
+        for (number key = 1; key <= count; ++key) {
+            for (bool gone = false; !gone;) {
+                p.book().refuse(dice.below(3));
+                try {
+                    gone = p.map().erase(faulty_key(key));
+                    EXPECT_TRUE(gone) << key;
+                } catch (std::bad_alloc const&) {
+                    EXPECT_TRUE(p.map().contains(faulty_key(key))) << key;
+                }
+            }
+        }
+        p.book().refuse(0);
+        EXPECT_TRUE(p.map().empty());
+    }
+    expect_nobody_alive();
+}
+
+TEST(lock_free_map_fault, lookups_and_iteration_work_while_there_is_no_memory_at_all) {
+    reset_census();
+    {
+        const std::size_t count = insertions_until_growth(6);
+        patient<faulty_value> p({"growing", count, false, true}, false);
+        p.book().refuse(1, true);
+        EXPECT_THROW((void)p.map().try_emplace(faulty_key(1'000'000), 0U), std::bad_alloc);
+        expect_all(p.map(), count);
+        EXPECT_TRUE(p.map().visit(faulty_key(1), [](faulty_value const& v) { EXPECT_EQ(v.number(), 10U); }));
+        EXPECT_EQ(p.map().find(faulty_key(2))->number(), 20U);
+        EXPECT_FALSE(p.map().contains(faulty_key(1'000'000)));
+        EXPECT_EQ(p.map().stats().size, count);
+        p.book().refuse(0);
+        EXPECT_TRUE(p.map().try_emplace(faulty_key(1'000'000), 10'000'000U));
+        EXPECT_EQ(p.map().size(), count + 1);
+    }
+    expect_nobody_alive();
+}
+
+TEST(lock_free_map_fault, a_table_that_cannot_be_paid_for_is_put_off_and_counted) {
+    reset_census();
+    {
+        patient<faulty_value> p({"empty", 0, false, true}, false);
+        const std::size_t before = scaled(2000, 500);
+        insert_all(p.map(), before, [](number) {});
+        EXPECT_EQ(p.map().stats().failed_growths, 0U);
+        p.book().refuse_above(2048);  // enough for an entry, not for a piece of a table
+        std::size_t in = before;
+        for (number key = before + 1; key <= 2 * before; ++key) {
+            try {
+                EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key * 10));
+                in = key;
+            } catch (std::bad_alloc const&) {
+                EXPECT_FALSE(p.map().contains(faulty_key(key)));
+                break;
+            }
+        }
+        EXPECT_EQ(in, 2 * before) << "an insertion failed although only the growth could not be paid for";
+        EXPECT_GT(p.map().stats().failed_growths, 0U);
+        expect_all(p.map(), in);
+        p.book().refuse_above(~std::size_t{0});
+        for (number key = in + 1; key <= 8 * before; ++key) {
+            ASSERT_TRUE(p.map().try_emplace(faulty_key(key), key * 10));
+        }
+        expect_all(p.map(), 8 * before);
+        EXPECT_LE(p.map().stats().longest_chain, 32U) << "it never caught up";
+    }
+    expect_nobody_alive();
+}
+
+TEST(lock_free_map_fault, reserve_that_fails_leaves_the_map_as_it_was) {
+    for (const fault kind : {fault::allocator, fault::operator_new}) {
+        bool came = true;
+        for (std::size_t nth = 1; came; ++nth) {
+            ASSERT_LT(nth, 2000U);
+            SCOPED_TRACE(nth);
+            reset_census();
+            {
+                patient<faulty_value> p(settings()[4], true);
+                bool threw = false;
+                came = with_fault(kind, nth, p.book(), [&] { p.map().reserve(3000); }, threw);
+                p.expect_unchanged();
+                for (number key = 10'000; key < 11'000; ++key) {
+                    EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key));
+                }
+                EXPECT_EQ(p.contents().size(), p.before().size() + 1000);
+            }
+            expect_nobody_alive();
+            ASSERT_FALSE(HasFailure());
+        }
+    }
+}
+
+TEST(lock_free_map_fault, a_constructor_that_cannot_get_its_capacity_leaves_nothing) {
+    using counted = faulty_map<faulty_value>;
+    bool threw = true;
+    for (std::size_t nth = 1; threw; ++nth) {
+        ASSERT_LT(nth, 1000U);
+        threw = false;
+        ledger book;
+        book.refuse(nth);
+        try {
+            counted map({.capacity = 5000}, {}, {}, counting_allocator<std::pair<faulty_key const, faulty_value>>(book));
+        } catch (std::bad_alloc const&) {
+            threw = true;
+        }
+        EXPECT_TRUE(book.settled()) << book << ", refused " << nth;
+    }
+}
+
+TEST(lock_free_map_fault, whole_map_calls_that_throw_lose_nothing_that_they_had_not_accepted) {
+    reset_census();
+    for (std::size_t nth = 1; nth <= 40; ++nth) {
+        SCOPED_TRACE(nth);
+        patient<faulty_value> p({"some", 40, false, true}, false);
+        std::size_t calls = 0;
+        const auto at_nth = [&](auto const&...) {
+            if (++calls == nth) {
+                throw planned_fault{};
+            }
+            return true;
+        };
+        EXPECT_THROW(p.map().for_each(at_nth), planned_fault);
+        EXPECT_EQ(calls, nth);
+        calls = 0;
+        EXPECT_THROW(p.map().for_each_relaxed(at_nth), planned_fault);
+        p.expect_unchanged();
+        calls = 0;
+        std::map<number, number> accepted;
+        EXPECT_THROW(p.map().erase_if([&](faulty_key const& key, faulty_value const& value) {
+            at_nth();
+            accepted[key.number()] = value.number();
+            return true;
+        }), planned_fault);
+        std::map<number, number> left = p.before();
+        for (auto const& each : accepted) {
+            left.erase(each.first);
+        }
+        EXPECT_EQ(p.contents(), left);
+        EXPECT_EQ(left.size(), 40 - (nth - 1));
+        p.map().clear();
+        EXPECT_TRUE(p.map().empty());
+    }
+    expect_nobody_alive();
+}
+
+TEST(lock_free_map_fault, a_waiting_creator_survives_the_failure_of_the_one_it_waits_for) {
+    for (int round = 0; round < 50; ++round) {
+        reset_census();
+        {
+            patient<faulty_value> p(settings()[1], false);
+            gate inside;
+            std::atomic<int> made{0};
+            crew two;
+            two.start([&] {
+                EXPECT_THROW((void)p.map().find_or_create(faulty_key(0), [&]() -> faulty_value {
+                    inside.open();
+                    stumble(2);
+                    throw planned_fault{};
+                }), planned_fault);
+            });
+            two.start([&] {
+                EXPECT_TRUE(inside.wait());
+                EXPECT_EQ(p.map().find_or_create(faulty_key(0), [&] {
+                    made += 1;
+                    return faulty_value(5);
+                }).number(), 5U);
+            });
+            two.join();
+            EXPECT_EQ(made.load(), 1);
+            EXPECT_EQ(p.contents().at(0), 5U);
+        }
+        expect_nobody_alive();
+    }
+}
+
+TEST(lock_free_map_fault, faults_of_many_threads_at_once_lose_nothing) {
+    reset_census();
+    {
+        patient<faulty_value> p({"empty", 0, false, true}, false);
+        constexpr number keys = 20;
+        std::array<std::atomic<number>, keys> counted{};
+        std::atomic<std::size_t> thrown{0};
+        std::atomic<std::size_t> fillers{0};
+        const std::size_t each = scaled(20000);
+        run_together(6, [&](std::size_t i) {
+            random_numbers dice(run_seed() + i);
+            for (std::size_t n = 0; n < each; ++n) {
+                const number key = dice.below(keys);
+                const std::uint64_t luck = dice.below(8);
+                if (luck == 0) {
+                    faults::arm(1 + dice.below(6));
+                } else if (luck == 1) {
+                    news_until_failure = 1 + dice.below(3);
+                } else if (luck == 2) {
+                    p.book().refuse(1 + dice.below(3));  // of whoever comes third
+                }
+                try {
+                    if (n % 8 == 7) {
+                        fillers += p.map().try_emplace(faulty_key(1000 + dice.below(20000)), n) ? 1U : 0U;
+                    } else {
+                        p.map().upsert(faulty_key(key), faulty_value(1), [](faulty_value const& v) {
+                            faults::point();
+                            return faulty_value(v.number() + 1);
+                        });
+                        counted[key] += 1;
+                    }
+                } catch (planned_fault const&) {
+                    thrown += 1;
+                } catch (std::bad_alloc const&) {
+                    thrown += 1;
+                }
+                faults::disarm();
+                news_until_failure = 0;
+            }
+        });
+        p.book().refuse(0);
+        EXPECT_GT(thrown.load(), each / 10);
+        for (number key = 0; key < keys; ++key) {
+            EXPECT_TRUE(p.map().visit(faulty_key(key), [&](faulty_value const& v) {
+                EXPECT_EQ(v.number(), counted[key].load());
+            }));
+        }
+        EXPECT_EQ(p.contents().size(), keys + fillers.load());
+        p.map().quiesce();
+        EXPECT_EQ(census<value_tag>::alive.load(), static_cast<std::int64_t>(keys + fillers.load()));
+    }
+    expect_nobody_alive();
+}

@@ -1,0 +1,992 @@
+// weir (BSL-1.0). lock_free_map_stress_test: invariants of every value seen while many threads change the map.
+#include <weir/base/expected.hpp>
+#include <weir/data/lock_free_map.hpp>
+
+#include "support/counting_allocator.hpp"
+#include "support/linearizability.hpp"
+#include "support/map_calls.hpp"
+#include "support/map_history.hpp"
+#include "support/random.hpp"
+#include "support/scale.hpp"
+#include "support/threads.hpp"
+#include "support/values.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using namespace weir_test;
+using number = std::uint64_t;
+using numbers = weir::lock_free_map<number, number, stumbling_hash<number>, stumbling_equal<number>>;
+
+number plus_one(number v) { return v + 1; }
+
+/// For maps all of whose keys are to share one bucket, or to share their hash in threes.
+struct one_hash {
+    std::size_t operator()(number) const noexcept { return 1; }
+};
+struct hash_of_threes {
+    std::size_t operator()(number key) const noexcept {
+        stumble(16);
+        return key / 3;
+    }
+};
+
+/// Calls `step()` in this thread while `work(i, round)` runs again and again in `threads` others: until there were `steps` steps
+/// and each of the others did `rounds` rounds.
+template <class Step, class Work>
+void beside(std::size_t threads, std::size_t steps, std::size_t rounds, Step step, Work work) {
+    std::atomic<bool> stop{false};
+    std::atomic<std::size_t> not_yet{threads};
+    crew others;
+    for (std::size_t i = 0; i < threads; ++i) {
+        others.start([&, i] {
+            for (std::size_t round = 0; !stop.load(); ++round) {
+                work(i, round);
+                if (round + 1 == rounds) {
+                    not_yet.fetch_sub(1);
+                }
+            }
+        });
+    }
+    const auto end = std::chrono::steady_clock::now() + patience;
+    for (std::size_t done = 0; done < steps || not_yet.load() != 0; ++done) {
+        step();
+        if (std::chrono::steady_clock::now() > end) {
+            ADD_FAILURE() << "the others did not get on";
+            break;
+        }
+    }
+    stop = true;
+    others.join();
+}
+
+}  // namespace
+
+// What a reader sees.
+
+TEST(lock_free_map_stress, readers_never_see_half_of_a_value) {
+    weir::lock_free_map<number, wide_value, stumbling_hash<number>> map;
+    findings wrong;
+    const auto look = [&](wide_value const& v) { wrong.expect(v.whole(), "a torn value"); };
+    const std::size_t rounds = scaled(300000);
+    run_together(6, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < rounds; ++n) {
+            const number key = dice.below(8);
+            switch (i < 3 ? dice.below(7) : 7 + dice.below(4)) {
+            case 0: map.insert_or_assign(key, wide_value(dice.next())); break;
+            case 1: map.assign(key, wide_value(dice.next())); break;
+            case 2: map.upsert(key, wide_value(n), [&](wide_value const& v) {
+                look(v);
+                return wide_value(v.word[0] + 1);
+            }); break;
+            case 3:
+                if (const auto old = map.exchange(key, wide_value(n))) {
+                    look(*old);
+                }
+                break;
+            case 4: map.erase(key); break;
+            case 5: map.try_emplace(key, n); break;
+            case 6: map.try_emplace(100 + dice.below(4000), n); break;  // makes the table grow
+            case 7:
+                if (const auto v = map.find(key)) {
+                    look(*v);
+                }
+                break;
+            case 8: map.visit(key, look); break;
+            case 9:
+                if (const auto v = map.extract(key)) {
+                    look(*v);
+                }
+                break;
+            default:
+                if (n % 64 == 0) {
+                    map.for_each([&](number, wide_value const& v) { look(v); });
+                }
+                break;
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+}
+
+TEST(lock_free_map_stress, a_value_stays_alive_and_the_same_while_somebody_looks_at_it) {
+    struct tag {};
+    using value = tracked<tag>;
+    census<tag>::reset();
+    findings wrong;
+    {
+        weir::lock_free_map<number, value> map;
+        const auto look = [&](value const& v) {
+            const number first = v.number();
+            std::this_thread::yield();
+            wrong.expect(v.number() == first, "the value changed under the reader's eyes");
+        };
+        const std::size_t rounds = scaled(100000);
+        run_together(6, [&](std::size_t i) {
+            random_numbers dice(i);
+            for (std::size_t n = 0; n < rounds; ++n) {
+                const number key = dice.below(4);
+                if (i < 3) {
+                    switch (dice.below(4)) {
+                    case 0: map.insert_or_assign(key, value(dice.next())); break;
+                    case 1: map.erase(key); break;
+                    case 2: map.try_emplace(key, dice.next()); break;
+                    default: map.try_emplace(100 + dice.below(2000), dice.next()); break;
+                    }
+                } else if (dice.one_in(50)) {
+                    map.for_each_relaxed([&](number, value const& v) { (void)v.number(); });
+                    map.for_each([&](number, value const& v) { (void)v.number(); });
+                } else if (dice.one_in(4)) {
+                    map.visit(key, look);
+                } else if (const auto copy = map.find(key)) {
+                    (void)copy->number();
+                }
+            }
+        });
+    }
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(census<tag>::misuses.load(), 0) << "dead values were used, or destroyed again";
+    EXPECT_EQ(census<tag>::alive.load(), 0);
+}
+
+TEST(lock_free_map_stress, a_reader_never_sees_an_older_value_after_a_newer_one) {
+    numbers map;
+    constexpr number keys = 4;
+    findings wrong;
+    const std::size_t rounds = scaled(300000);
+    run_together(6, [&](std::size_t i) {
+        std::array<number, keys> newest{};
+        for (std::size_t n = 1; n <= rounds; ++n) {
+            const number key = n % keys;
+            if (i == 0) {  // the only writer of these keys
+                map.insert_or_assign(key, n);
+            } else if (i == 1) {
+                map.try_emplace(1000 + n, n);
+            } else {
+                const number now = map.find(key).value_or(0);
+                wrong.expect(now >= newest[key], "an older value came back");
+                newest[key] = now;
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+}
+
+TEST(lock_free_map_stress, what_was_inserted_is_there_for_everybody_at_once_while_the_table_grows) {
+    struct alignas(64) progress {
+        std::atomic<number> done{0};
+    };
+    constexpr std::size_t writers = 4;
+    const number each = scaled(100000, 4000);
+    numbers map;
+    std::array<progress, writers> inserted;
+    std::array<progress, writers> erased;
+    findings wrong;
+    const auto key_of = [&](std::size_t writer, number n) { return writer * 1'000'000'000 + n; };
+    run_together(writers + 3, [&](std::size_t i) {
+        if (i < writers) {
+            for (number n = 1; n <= each; ++n) {
+                wrong.expect(map.insert(key_of(i, n), n), "a new key was refused");
+                inserted[i].done.store(n, std::memory_order_release);
+                if (n > 100) {
+                    wrong.expect(map.erase(key_of(i, n - 100)), "an old key was lost");
+                    if (n % 2 == 0) {
+                        wrong.expect(map.insert(key_of(i, n - 100) + 500'000'000, n), "a new key was refused");
+                    }
+                    erased[i].done.store(n - 100, std::memory_order_release);
+                }
+            }
+            return;
+        }
+        random_numbers dice(i);
+        for (number n = 0; n < each; ++n) {
+            const auto writer = static_cast<std::size_t>(dice.below(writers));
+            const number newest = inserted[writer].done.load(std::memory_order_acquire);
+            if (newest > 0) {
+                const bool there = map.contains(key_of(writer, newest));
+                // It may have been erased since: then the eraser is at least a hundred keys ahead.
+                wrong.expect(there || inserted[writer].done.load() >= newest + 99, "an inserted key was not found");
+            }
+            const number gone = erased[writer].done.load(std::memory_order_acquire);
+            if (gone > 0) {
+                const number old = 1 + dice.below(gone);
+                wrong.expect(!map.contains(key_of(writer, old)), "an erased key came back");
+                if (old % 2 == 0) {
+                    wrong.expect(map.contains(key_of(writer, old) + 500'000'000), "a key that is never erased was not found");
+                }
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(map.size(), writers * (100 + (each - 100) / 2));
+    EXPECT_GT(map.stats().growths, 3U);
+}
+
+// Nothing is lost, nothing is done twice.
+
+TEST(lock_free_map_stress, every_upsert_counts) {
+    const std::size_t each = scaled(60000);
+    numbers few;
+    weir::lock_free_map<std::string, number> many;
+    weir::lock_free_map<number, number, hash_of_threes, stumbling_equal<number>> crowded;
+    run_together(8, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < each; ++n) {
+            few.upsert(dice.below(3), 1, plus_one);
+            many.upsert("key number " + std::to_string(dice.below(3000)), 1, plus_one);
+            crowded.upsert(dice.below(60), 1, plus_one);
+        }
+    });
+    const auto sum = [](auto const& map) {
+        number total = 0;
+        map.for_each([&](auto const&, number n) { total += n; });
+        return total;
+    };
+    EXPECT_EQ(sum(few), 8 * each);
+    EXPECT_EQ(sum(many), 8 * each);
+    EXPECT_EQ(sum(crowded), 8 * each);
+    EXPECT_EQ(few.size(), 3U);
+}
+
+TEST(lock_free_map_stress, every_kind_of_increment_counts) {
+    numbers map;
+    const std::size_t each = scaled(60000);
+    std::array<std::atomic<number>, 2> done{};
+    run_together(8, [&](std::size_t i) {
+        for (std::size_t n = 0; n < each; ++n) {
+            const number key = n % 2;
+            switch (i % 4) {
+            case 0:
+                done[key] += map.compare_exchange(key, n, n + 1) ? 1 : 0;  // mostly fails
+                if (const auto now = map.find(key)) {
+                    done[key] += map.compare_exchange(key, *now, *now + 1) ? 1 : 0;
+                }
+                break;
+            case 1: done[key] += map.update(key, plus_one) ? 1 : 0; break;
+            case 2:
+                map.compute(key, [](number const* v) { return weir::decision<number>::assign(v == nullptr ? 1 : *v + 1); });
+                done[key] += 1;
+                break;
+            default:
+                map.upsert(key, 1, plus_one);
+                done[key] += 1;
+                break;
+            }
+            map.try_emplace(1000 + (n * 8 + i) % 5000, n);
+        }
+    });
+    EXPECT_EQ(map.find(0), done[0].load());
+    EXPECT_EQ(map.find(1), done[1].load());
+}
+
+TEST(lock_free_map_stress, insertions_and_erasures_of_a_key_alternate) {
+    constexpr number keys = 24;
+    weir::lock_free_map<number, number, hash_of_threes, stumbling_equal<number>> map;
+    std::array<std::atomic<std::int64_t>, keys> balance{};
+    findings wrong;
+    const std::size_t each = scaled(200000);
+    run_together(8, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < each; ++n) {
+            const number key = dice.below(keys);
+            switch (dice.below(6)) {
+            case 0: balance[key] += map.insert(key, n) ? 1 : 0; break;
+            case 1: balance[key] += map.try_emplace(key, n) ? 1 : 0; break;
+            case 2: balance[key] -= map.erase(key) ? 1 : 0; break;
+            case 3: balance[key] -= map.extract(key) ? 1 : 0; break;
+            case 4: balance[key] += map.upsert(key, 1, plus_one) ? 1 : 0; break;
+            default:
+                if (dice.one_in(40)) {
+                    map.try_emplace(1'000'000 + dice.below(100'000), n);
+                }
+                break;
+            }
+        }
+    });
+    std::array<int, keys> times{};
+    map.for_each([&](number key, number) {
+        if (key < keys) {
+            ++times[key];
+        }
+    });
+    for (number key = 0; key < keys; ++key) {
+        EXPECT_EQ(balance[key].load(), map.contains(key) ? 1 : 0) << key;
+        EXPECT_EQ(times[key], map.contains(key) ? 1 : 0) << key;
+    }
+}
+
+TEST(lock_free_map_stress, each_value_is_extracted_once) {
+    numbers map;
+    constexpr std::size_t threads = 8;
+    const std::size_t each = scaled(100000);
+    std::vector<std::atomic<int>> taken(threads * each);
+    findings wrong;
+    const auto take = [&](std::optional<number> const& v) {
+        if (v) {
+            wrong.expect(*v < taken.size() && taken[*v].fetch_add(1) == 0, "a value came out twice");
+        }
+    };
+    run_together(threads, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < each; ++n) {
+            const number mine = i * each + n;
+            const number key = dice.below(16);
+            switch (dice.below(3)) {
+            case 0: take(map.exchange(key, mine)); break;
+            case 1:
+                if (!map.insert(key, mine)) {
+                    take(mine);  // never went in
+                }
+                break;
+            default:
+                take(mine);
+                take(map.extract(key));
+                break;
+            }
+        }
+    });
+    map.for_each([&](number, number v) { take(v); });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_TRUE(std::all_of(taken.begin(), taken.end(), [](auto const& t) { return t.load() == 1; })) << "a value was lost";
+}
+
+TEST(lock_free_map_stress, compare_erase_and_insert_pass_a_token_to_one_holder_at_a_time) {
+    numbers map;
+    EXPECT_TRUE(map.insert(1, 0));
+    std::atomic<int> holders{0};
+    std::atomic<number> turns{0};
+    findings wrong;
+    const std::size_t each = scaled(100000);
+    run_together(6, [&](std::size_t) {
+        for (std::size_t n = 0; n < each; ++n) {
+            const auto token = map.find(1);
+            if (token && map.compare_erase(1, *token)) {
+                wrong.expect(holders.fetch_add(1) == 0, "two threads hold the token");
+                turns += 1;
+                stumble(4);
+                holders.fetch_sub(1);
+                wrong.expect(map.insert(1, *token + 1), "somebody made a second token");
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(map.find(1), turns.load());
+}
+
+// Iteration.
+
+TEST(lock_free_map_stress, for_each_sees_every_lasting_key_once_beside_a_storm_on_the_others) {
+    weir::lock_free_map<number, number, hash_of_threes> map;
+    constexpr number lasting = 3000;  // every third key, so that each shares its hash with two that come and go
+    for (number i = 0; i < lasting; ++i) {
+        ASSERT_TRUE(map.insert(3 * i, i));
+    }
+    findings wrong;
+    std::size_t walks = 0;
+    beside(4, scaled(60, 6), scaled(600, 100),
+        [&] {
+            ++walks;
+            std::vector<int> times(lasting, 0);
+            std::vector<number> others;
+            map.for_each([&](number const& key, number const& value) {
+                if (key % 3 != 0) {
+                    others.push_back(key);
+                    return;
+                }
+                wrong.expect(key < 3 * lasting && value % lasting == key / 3, "a value of another key");
+                ++times[key / 3];
+            });
+            wrong.expect(std::all_of(times.begin(), times.end(), [](int t) { return t == 1; }),
+                         "for_each: a lasting key was not seen exactly once");
+            std::sort(others.begin(), others.end());
+            wrong.expect(std::adjacent_find(others.begin(), others.end()) == others.end(),
+                         "for_each: a key that comes and goes was seen twice");
+            std::fill(times.begin(), times.end(), 0);
+            map.for_each_relaxed([&](number const& key, number const& value) {
+                if (key % 3 == 0) {
+                    wrong.expect(value % lasting == key / 3, "a value of another key");
+                    ++times[key / 3];
+                }
+            });
+            wrong.expect(std::all_of(times.begin(), times.end(), [](int t) { return t >= 1; }),
+                         "for_each_relaxed: a lasting key was not seen");
+            if (walks % 8 == 7) {
+                map.erase_if([&](number const& key, number const&) { return key >= 10 * lasting && key % 3 != 0; });
+            }
+        },
+        [&](std::size_t thread, std::size_t round) {
+            random_numbers dice(thread * 1'000'003 + round);
+            for (number n = 0; n < 100; ++n) {
+                const number key = 3 * dice.below(lasting) + 1 + dice.below(2);
+                switch (dice.below(5)) {
+                case 0: map.insert_or_assign(key, n); break;
+                case 1: map.erase(key); break;
+                case 2: map.assign(3 * (key / 3), key / 3 + lasting * dice.below(5)); break;  // replaced, so still there
+                case 3: map.update(3 * (key / 3), [&](number v) { return v + lasting; }); break;
+                default:
+                    if (map.size() < 20 * lasting) {  // grows, within reason
+                        map.try_emplace(3 * (10 * lasting + dice.below(50 * lasting)) + 1, n);
+                    }
+                    break;
+                }
+            }
+        });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_GE(walks, 6U);
+    EXPECT_GT(map.stats().growths, 2U);
+}
+
+TEST(lock_free_map_stress, iterations_may_use_the_map_beside_writers) {
+    numbers map;
+    for (number i = 0; i < 500; ++i) {
+        ASSERT_TRUE(map.insert(i, 0));
+    }
+    findings wrong;
+    std::atomic<number> own{0};
+    beside(3, scaled(60, 4), scaled(20000),
+        [&] {
+            run_together(2, [&](std::size_t) {
+                map.for_each([&](number const& key, number const&) {
+                    if (key < 500) {
+                        wrong.expect(map.contains(key), "a lasting key is not there");
+                        wrong.expect(map.update(key, plus_one), "a lasting key was not updated");
+                        own += 1;
+                    } else if (key % 7 == 0) {
+                        map.erase(key);
+                    }
+                });
+            });
+        },
+        [&](std::size_t thread, std::size_t round) {
+            map.try_emplace(1000 + (round * 3 + thread) % 50000, round);
+            map.erase(1000 + (round * 7 + thread) % 50000);
+        });
+    number sum = 0;
+    map.for_each([&](number const& key, number const& value) { sum += key < 500 ? value : 0; });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(sum, own.load());
+}
+
+TEST(lock_free_map_stress, erase_if_of_all_erases_only_what_it_judged) {
+    numbers map;  // even values are to go, odd ones to stay; a value changes its key's fate all the time
+    findings wrong;
+    std::atomic<std::int64_t> balance{0};
+    beside(4, scaled(300, 20), scaled(100),
+        [&] { balance -= static_cast<std::int64_t>(map.erase_if([](number const&, number const& v) { return v % 2 == 0; })); },
+        [&](std::size_t thread, std::size_t) {
+            for (number key = thread * 1000; key < thread * 1000 + 200; ++key) {
+                if (map.insert(key, 1)) {
+                    balance += 1;
+                }
+                // Ours alone, and never even: nobody may take it.
+                wrong.expect(map.contains(key), "an entry was erased that the predicate never accepted");
+                wrong.expect(map.assign(key, 2), "an entry was erased that the predicate never accepted");
+                stumble(8);
+                if (!map.assign(key, 3)) {
+                    balance += map.insert(key, 3) ? 1 : 0;
+                }
+            }
+        });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(static_cast<std::int64_t>(map.size()), balance.load());
+}
+
+TEST(lock_free_map_stress, clear_and_reserve_disturb_nobody) {
+    numbers map;
+    findings wrong;
+    std::size_t step = 0;
+    beside(4, scaled(60, 10), scaled(30000),
+        [&] {
+            if (++step % 4 == 0) {
+                map.clear();
+            } else if (step < 100) {
+                map.reserve(1000 * step);
+            }
+            map.quiesce();
+            (void)map.stats();
+            (void)map.size();
+        },
+        [&](std::size_t thread, std::size_t round) {
+            const number key = thread * 1'000'000 + round % 3000;
+            map.upsert(key, round, [round](number) { return round; });
+            if (const auto v = map.find(key)) {
+                wrong.expect(*v == round, "another's value");
+            }
+        });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    std::size_t seen = 0;
+    map.for_each([&](number, number) { ++seen; });
+    EXPECT_EQ(map.size(), seen);
+    map.clear();
+    EXPECT_TRUE(map.empty());
+    EXPECT_EQ(map.size(), 0U);
+}
+
+// find_or_create.
+
+TEST(lock_free_map_stress, find_or_create_runs_each_factory_once) {
+    const number keys = scaled(20000, 1000);
+    weir::lock_free_map<number, number, hash_of_threes, stumbling_equal<number>> map;
+    std::vector<std::atomic<int>> runs(keys);
+    findings wrong;
+    run_together(8, [&](std::size_t i) {
+        for (number n = 0; n < keys; ++n) {
+            const number key = i % 2 == 0 ? n : keys - 1 - n;
+            const number got = map.find_or_create(key, [&] {
+                runs[key] += 1;
+                stumble(2);
+                return key * 100 + i;
+            });
+            wrong.expect(got / 100 == key && got == map.find(key), "not the value that is stored");
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_TRUE(std::all_of(runs.begin(), runs.end(), [](auto const& r) { return r.load() == 1; }));
+    EXPECT_EQ(map.size(), keys);
+}
+
+TEST(lock_free_map_stress, every_created_value_is_stored_when_only_creators_and_erasers_work) {
+    numbers map;
+    std::atomic<number> made{0};
+    std::atomic<number> erased{0};
+    const std::size_t each = scaled(80000);
+    run_together(8, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < each; ++n) {
+            const number key = dice.below(6);
+            if (i < 5) {
+                (void)map.find_or_create(key, [&] {
+                    stumble(4);
+                    return made.fetch_add(1);
+                });
+            } else {
+                erased += map.erase(key) ? 1 : 0;
+            }
+        }
+    });
+    EXPECT_EQ(made.load(), erased.load() + map.size());
+}
+
+TEST(lock_free_map_stress, a_factory_never_keeps_other_keys_waiting) {
+    // All keys share one hash. Each factory with an even number waits until the key above it was created by another thread.
+    constexpr number pairs = 40;
+    weir::lock_free_map<number, number, one_hash> map;
+    std::array<gate, pairs> created;
+    findings wrong;
+    run_together(2, [&](std::size_t i) {
+        for (number n = 0; n < pairs; ++n) {
+            if (i == 0) {
+                (void)map.find_or_create(2 * n, [&] {
+                    wrong.expect(created[n].wait(), "the factory of one key kept another key waiting");
+                    return n;
+                });
+            } else {
+                (void)map.find_or_create(2 * n + 1, [&] { return n; });
+                created[n].open();
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(map.size(), 2 * pairs);
+}
+
+TEST(lock_free_map_stress, a_factory_at_work_stops_no_other_operation_even_on_its_key) {
+    weir::lock_free_map<number, number, hash_of_threes> map;
+    gate inside;
+    gate finish;
+    findings wrong;
+    crew creator;
+    creator.start([&] {
+        const number got = map.find_or_create(1, [&] {
+            inside.open();
+            wrong.expect(finish.wait(), "the others did not get on");
+            return number{10};
+        });
+        wrong.expect(got == 77, "not the value that somebody else stored meanwhile");
+    });
+    ASSERT_TRUE(inside.wait());
+    crew others;  // if one of these waits for the factory, the gate is opened by nobody
+    others.start([&] {
+        wrong.expect(!map.contains(1) && !map.find(1), "the key is there before it is made");
+        wrong.expect(!map.erase(1) && !map.update(1, plus_one) && !map.assign(1, 5), "the key is there before it is made");
+        wrong.expect(map.empty(), "the key counts before it is made");
+        for (number key = 2; key < 2000; ++key) {  // growth, and the neighbours in its bucket
+            wrong.expect(map.insert(key, key) && map.find_or_create(key + 10000, [] { return number{1}; }) == 1, "a neighbour");
+        }
+        std::size_t seen = 0;
+        map.for_each([&](number, number) { ++seen; });
+        wrong.expect(seen == 2 * 1998, "for_each");
+        wrong.expect(map.insert(1, 5) && map.erase(1) && map.upsert(1, 76, plus_one) && !map.upsert(1, 0, plus_one), "its key");
+        wrong.expect(map.find_or_create(1, [] { return number{0}; }) == 77, "a key that is there needs no factory");
+        finish.open();
+    });
+    others.join();
+    creator.join();
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(map.find(1), 77U);
+}
+
+TEST(lock_free_map_stress, a_factory_that_fails_fails_only_for_its_own_caller) {
+    struct mine : std::runtime_error {
+        explicit mine(std::size_t t) : std::runtime_error("a factory failed"), thread(t) {}
+        std::size_t thread;
+    };
+    using result = weir::expected<number, std::size_t>;
+    const number keys = scaled(4000, 200);
+    numbers map;
+    std::vector<std::atomic<int>> successes(keys);
+    findings wrong;
+    run_together(8, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (number key = 0; key < keys; ++key) {
+            for (bool done = false; !done;) {
+                const std::uint64_t luck = dice.below(4);
+                bool ran = false;
+                try {
+                    const result got = map.find_or_create(key, [&]() -> result {
+                        ran = true;
+                        stumble(2);
+                        if (luck == 0) {
+                            throw mine(i);
+                        }
+                        if (luck == 1) {
+                            return weir::unexpected<std::size_t>(i);
+                        }
+                        successes[key] += 1;
+                        return key;
+                    });
+                    if (got) {
+                        wrong.expect(*got == key, "a wrong value");
+                        done = true;
+                    } else {
+                        wrong.expect(ran && luck == 1 && got.error() == i, "the failure of another caller");
+                    }
+                } catch (mine const& e) {
+                    wrong.expect(ran && luck == 0 && e.thread == i, "the exception of another caller");
+                }
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_TRUE(std::all_of(successes.begin(), successes.end(), [](auto const& s) { return s.load() == 1; }));
+    EXPECT_EQ(map.size(), keys);
+}
+
+// Threads that stop, come and go.
+
+namespace {
+
+/// Stops the thread that armed it at its n-th pass, until the test ends.
+class stops {
+public:
+    static void arm(std::size_t nth, arrivals& stopped, gate& go_on) noexcept {
+        left_ = nth;
+        stopped_ = &stopped;
+        go_on_ = &go_on;
+    }
+    /// Whether the stop was never reached.
+    static bool disarm() noexcept { return std::exchange(left_, 0) != 0; }
+    static void point() {
+        if (left_ != 0 && --left_ == 0) {
+            stopped_->arrive();
+            if (!go_on_->wait()) {
+                ADD_FAILURE() << "nobody ended the test";
+            }
+        }
+    }
+
+private:
+    inline static thread_local std::size_t left_ = 0;
+    inline static thread_local arrivals* stopped_ = nullptr;
+    inline static thread_local gate* go_on_ = nullptr;
+};
+
+struct stopping_hash {
+    std::size_t operator()(number key) const {
+        stops::point();
+        return key / 3;
+    }
+};
+struct stopping_equal {
+    bool operator()(number a, number b) const {
+        stops::point();
+        return a == b;
+    }
+};
+class stopping_value {
+public:
+    explicit stopping_value(std::uint64_t n) : number_(n) { stops::point(); }
+    stopping_value(stopping_value const& other) : number_(other.number_) { stops::point(); }
+    stopping_value(stopping_value&& other) noexcept : number_(other.number_) { stops::point(); }
+    stopping_value& operator=(stopping_value const&) = default;
+    stopping_value& operator=(stopping_value&&) noexcept = default;
+    ~stopping_value() { stops::point(); }
+
+    [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+    friend bool operator==(stopping_value const& a, stopping_value const& b) {
+        stops::point();
+        return a.number_ == b.number_;
+    }
+
+private:
+    std::uint64_t number_;
+};
+template <class T>
+struct stopping_allocator {
+    using value_type = T;
+    stopping_allocator() = default;
+    template <class U>
+    stopping_allocator(stopping_allocator<U> const&) noexcept {}
+    T* allocate(std::size_t n) {
+        stops::point();
+        return std::allocator<T>().allocate(n);
+    }
+    void deallocate(T* p, std::size_t n) noexcept {
+        stops::point();
+        std::allocator<T>().deallocate(p, n);
+    }
+    template <class U>
+    friend bool operator==(stopping_allocator const&, stopping_allocator<U> const&) noexcept {
+        return true;
+    }
+};
+using stopping_map = weir::lock_free_map<number, stopping_value, stopping_hash, stopping_equal,
+                                         stopping_allocator<std::pair<number const, stopping_value>>>;
+
+/// One thread makes the call and is stopped at the n-th point where it runs the user's code; meanwhile another makes every
+/// call on the same key and its neighbours, and lets the table grow. False: the call has fewer points.
+bool others_get_on_beside(map_call call, bool present, std::size_t nth, findings& wrong) {
+    stopping_map map({.seed = 5});
+    arrivals stopped;
+    gate go_on;
+    bool never_stopped = false;
+    std::vector<map_timed_call> history;
+    map_action first;
+    first.call = map_call::insert;
+    first.value = 1;
+    for (number key = 1; key < 12; ++key) {  // neighbours: keys 1 and 2 have the hash of key 0
+        map.try_emplace(key, key);
+    }
+    if (present) {
+        history.push_back(timed(map, 0, first));
+    }
+    map_timed_call slow;
+    crew sleeper;
+    sleeper.start([&] {
+        map_action a;
+        a.call = call;
+        a.value = 1001;
+        a.expected = 1;
+        a.asked = nth % 2 == 0 ? plan::assign : plan::erase;
+        stops::arm(nth, stopped, go_on);
+        slow = timed(map, 1, a);
+        never_stopped = stops::disarm();
+        if (never_stopped) {
+            stopped.arrive();
+        }
+    });
+    if (!stopped.wait_for(1)) {
+        wrong.add("the call neither came to its stop nor to its end");
+    }
+    arrivals done;
+    crew others;
+    others.start([&] {
+        random_numbers dice(nth);
+        for (number n = 0; n < 3 * map_calls; ++n) {
+            map_action a = any_action(dice, 0, 2000 + n, 1);
+            a.call = static_cast<map_call>(n % map_calls);
+            if (a.call != map_call::find_or_create || call != map_call::find_or_create) {  // these may wait for each other
+                history.push_back(timed(map, 2, a));
+            }
+        }
+        for (number key = 100; key < 400; ++key) {
+            wrong.expect(map.try_emplace(key, key), "a new key was refused");
+        }
+        number seen = 0;
+        map.for_each([&](number key, stopping_value const&) { seen += key != 0 ? 1 : 0; });
+        wrong.expect(seen == 311, "for_each did not see the others");
+        for (number n = 0; n < map_calls; ++n) {
+            map_action a = any_action(dice, 0, 3000 + n, 1);
+            a.call = static_cast<map_call>(n);
+            if (a.call != map_call::find_or_create || call != map_call::find_or_create) {
+                history.push_back(timed(map, 2, a));
+            }
+        }
+        done.arrive();
+    });
+    if (!done.wait_for(1)) {
+        wrong.add("a thread that is stopped inside call " + std::to_string(static_cast<int>(call)) + " at point " +
+                  std::to_string(nth) + " stops another");
+    }
+    go_on.open();
+    others.join();
+    sleeper.join();
+    history.push_back(slow);
+    history.push_back(timed(map, 3, map_action{}));
+    const auto judged = judge(history, map_entry{});
+    if (judged.is != verdict::linearizable) {
+        wrong.add("call " + std::to_string(static_cast<int>(call)) + " stopped at point " + std::to_string(nth) +
+                  (present ? ", key present" : ", key absent") + ": what it did in the end fits nowhere");
+    }
+    return !never_stopped;
+}
+
+}  // namespace
+
+TEST(lock_free_map_stress, a_thread_that_is_stopped_in_the_middle_of_any_call_stops_nobody) {
+    findings wrong;
+    std::size_t points = 0;
+    for (std::uint64_t call = 0; call < map_calls && wrong.none(); ++call) {
+        for (const bool present : {false, true}) {
+            std::size_t nth = 1;
+            while (nth < 60 && wrong.none() && others_get_on_beside(static_cast<map_call>(call), present, nth, wrong)) {
+                ++nth;
+            }
+            EXPECT_LT(nth, 60U) << "call " << call << " runs the user's code too often";
+            points += nth - 1;
+        }
+    }
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_GT(points, 2 * map_calls) << "hardly anything was stopped";
+}
+
+TEST(lock_free_map_stress, works_with_a_hundred_threads) {
+    numbers map;
+    const std::size_t each = scaled(2000, 100);
+    std::atomic<number> inserted{0};
+    findings wrong;
+    run_together(100, [&](std::size_t i) {
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < each; ++n) {
+            map.upsert(0, 1, plus_one);
+            const number mine = 1000 + i * each + n;
+            wrong.expect(map.insert(mine, mine), "a new key was refused");
+            inserted += map.try_emplace(1 + dice.below(500), n) ? 1 : 0;
+            wrong.expect(map.find(mine) == mine, "an own key was not found");
+            if (n % 2 == 0) {
+                wrong.expect(map.extract(mine) == mine, "an own key was lost");
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_EQ(map.find(0), 100 * each);
+    EXPECT_EQ(map.size(), 1 + inserted.load() + 100 * (each / 2));
+}
+
+TEST(lock_free_map_stress, threads_may_come_and_go) {
+    struct tag {};
+    using value = tracked<tag>;
+    census<tag>::reset();
+    ledger book;
+    using pair = std::pair<number const, value>;
+    {
+        weir::lock_free_map<number, value, std::hash<number>, std::equal_to<number>, counting_allocator<pair>> map(
+            {}, {}, {}, counting_allocator<pair>(book));
+        const std::size_t generations = scaled(300, 30);
+        std::size_t most_bytes = 0;
+        for (std::size_t g = 0; g < generations; ++g) {
+            crew short_lived;
+            for (std::size_t i = 0; i < 8; ++i) {
+                short_lived.start([&map, g, i] {
+                    random_numbers dice(g * 8 + i);
+                    for (int n = 0; n < 50; ++n) {
+                        const number key = dice.below(64);
+                        map.insert_or_assign(key, value(key));
+                        map.visit(dice.below(64), [](value const& v) { (void)v.number(); });
+                        map.erase(dice.below(64));
+                    }
+                });
+            }
+            short_lived.join();
+            most_bytes = std::max(most_bytes, book.live_bytes());
+        }
+        map.quiesce();
+        EXPECT_EQ(census<tag>::alive.load(), static_cast<std::int64_t>(map.size())) << "garbage of dead threads is left";
+        EXPECT_LE(most_bytes, 2U << 20) << "the garbage of threads that ended piled up";
+        map.for_each([](number key, value const& v) { EXPECT_EQ(v.number(), key); });
+    }
+    EXPECT_EQ(census<tag>::alive.load(), 0);
+    EXPECT_EQ(census<tag>::misuses.load(), 0);
+    EXPECT_TRUE(book.settled()) << book;
+}
+
+TEST(lock_free_map_stress, maps_may_be_destroyed_while_the_threads_that_used_them_exit) {
+    struct tag {};
+    using value = tracked<tag>;
+    using pair = std::pair<number const, value>;
+    using counted = weir::lock_free_map<number, value, std::hash<number>, std::equal_to<number>, counting_allocator<pair>>;
+    census<tag>::reset();
+    for (std::size_t round = 0; round < scaled(150, 15); ++round) {
+        auto one_book = std::make_unique<ledger>();
+        auto other_book = std::make_unique<ledger>();
+        auto one = std::make_unique<counted>(weir::lock_free_map_options{}, std::hash<number>{}, std::equal_to<number>{},
+                                             counting_allocator<pair>(*one_book));
+        auto other = std::make_unique<counted>(weir::lock_free_map_options{}, std::hash<number>{}, std::equal_to<number>{},
+                                               counting_allocator<pair>(*other_book));
+        arrivals finished;
+        crew users;
+        for (std::size_t i = 0; i < 4; ++i) {
+            users.start([&one, &other, &finished, i] {
+                for (number n = 0; n < 200; ++n) {
+                    one->insert_or_assign((n * 7 + i) % 50, value(n));
+                    other->insert_or_assign((n * 3 + i) % 50, value(n));
+                    one->erase((n + i) % 50);
+                    other->visit(n % 50, [](value const& v) { (void)v.number(); });
+                }
+                finished.arrive();  // from here on the thread exits beside the destructors below
+            });
+        }
+        ASSERT_TRUE(finished.wait_for(4));
+        one.reset();
+        EXPECT_TRUE(one_book->settled()) << *one_book;
+        one_book.reset();
+        other.reset();
+        EXPECT_TRUE(other_book->settled()) << *other_book;
+        other_book.reset();
+        users.join();
+    }
+    EXPECT_EQ(census<tag>::alive.load(), 0);
+    EXPECT_EQ(census<tag>::misuses.load(), 0);
+}
+
+TEST(lock_free_map_stress, the_destructors_of_a_thread_may_still_use_a_map) {
+    static numbers map;
+    struct registration {
+        number key = 0;
+        ~registration() {
+            map.upsert(0, 1, plus_one);
+            EXPECT_TRUE(map.erase(key));
+        }
+    };
+    const std::size_t generations = scaled(40, 5);
+    for (std::size_t g = 0; g < generations; ++g) {
+        run_together(8, [&](std::size_t i) {
+            const number key = 1 + i;
+            if (i % 2 == 0) {  // made before, or after, what the map itself keeps for each thread: destroyed after, or before
+                (void)map.contains(key);
+            }
+            thread_local registration mine;
+            mine.key = key;
+            EXPECT_TRUE(map.insert(key, 0));
+        });
+    }
+    EXPECT_EQ(map.find(0), 8 * generations);
+    EXPECT_EQ(map.size(), 1U);
+}
