@@ -173,14 +173,14 @@ public:
     /// Throws:   also std::system_error (resource_deadlock_would_occur) if the factory asks for its own key.
     template <class K, class F>
     auto find_or_create(K&& key, F&& factory) -> std::invoke_result_t<F&>
-        requires is_key<K> && std::copy_constructible<T> && std::copy_constructible<Key>
+        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key>
     {
-        return *all_.find_or_create(std::forward<K>(key), factory, std::stop_token());
+        return all_.find_or_create(std::forward<K>(key), factory);
     }
     /// The same, but waits no longer than `stop` allows: then nothing.
     template <class K, class F>
     auto find_or_create(K&& key, F&& factory, std::stop_token stop) -> std::optional<std::invoke_result_t<F&>>
-        requires is_key<K> && std::copy_constructible<T> && std::copy_constructible<Key>
+        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key>
     {
         return all_.find_or_create(std::forward<K>(key), factory, stop);
     }

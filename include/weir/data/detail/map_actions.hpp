@@ -201,10 +201,13 @@ public:
     template <class K>
     std::optional<T> extract(K const& key) {
         std::optional<T> before;
-        erase_when(key, [&](T const& value) {
+        const bool erased = erase_when(key, [&](T const& value) {
             copy_to(before, &value);
             return true;
         });
+        if (!erased) {
+            before.reset();  // it may hold what a first try saw, and another thread took
+        }
         return before;
     }
 
@@ -227,29 +230,30 @@ public:
         return erased;
     }
 
-    /// Nothing: stopped while another caller's factory was at work.
+    template <class K, class F>
+    auto find_or_create(K&& key, F& factory) -> std::invoke_result_t<F&> {
+        auto const& k = as_key(key);
+        std::optional<T> there;
+        std::optional<registration> mine;
+        static_cast<void>(find_or_register(k, there, mine, std::stop_token()));
+        if (there) {
+            return std::move(*there);
+        }
+        return create<std::invoke_result_t<F&>>(k, factory);
+    }
+
     template <class K, class F>
     auto find_or_create(K&& key, F& factory, std::stop_token const& stop) -> std::optional<std::invoke_result_t<F&>> {
         auto const& k = as_key(key);
-        for (;;) {
-            if (auto there = find(k)) {
-                return std::move(*there);
-            }
-            registration mine(*this, k);
-            if (map_creation* const other = mine.other()) {
-                if (other->by_this_thread()) {
-                    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
-                                            "weir::lock_free_map: find_or_create: the factory asked for its own key");
-                }
-                if (!other->wait(stop)) {
-                    return std::nullopt;
-                }
-            } else if (auto there = find(k)) {  // created between the look and the registration
-                return std::move(*there);
-            } else {
-                return store_created(k, factory());
-            }
+        std::optional<T> there;
+        std::optional<registration> mine;
+        if (!find_or_register(k, there, mine, stop)) {
+            return std::nullopt;
         }
+        if (there) {
+            return std::move(*there);
+        }
+        return create<std::invoke_result_t<F&>>(k, factory);
     }
 
     template <class Stats>
@@ -320,15 +324,44 @@ private:
         std::shared_ptr<map_creation> other_;  // of the thread that is creating the key already
     };
 
+    /// Ends with the value of the key in `there`, or with this thread registered as its creator; false: stopped.
     template <class K>
-    T store_created(K const& key, T made) {
-        std::optional<T> result(made);
-        emplace_or(key, [&](T const& there) { result.emplace(there); }, std::move(made));
-        return std::move(*result);
+    bool find_or_register(K const& key, std::optional<T>& there, std::optional<registration>& mine,
+                          std::stop_token const& stop) {
+        for (;;) {
+            there = find(key);
+            if (there) {
+                return true;
+            }
+            mine.emplace(*this, key);
+            map_creation* const other = mine->other();
+            if (other == nullptr) {
+                there = find(key);  // created between the look and the registration
+                return true;
+            }
+            if (other->by_this_thread()) {
+                throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                                        "weir::lock_free_map: find_or_create: the factory asked for its own key");
+            }
+            if (!other->wait(stop)) {
+                return false;
+            }
+        }
     }
-    template <class K, class E>
-    expected<T, E> store_created(K const& key, expected<T, E> made) {
-        return made ? expected<T, E>(store_created(key, std::move(*made))) : made;
+
+    /// Stores a copy of what the factory makes, which itself is the result: nothing can throw after it is stored.
+    template <class Result, class K, class F>
+    Result create(K const& key, F& factory) {
+        Result made = factory();
+        if (T const* const value = value_in(made)) {
+            emplace_or(key, [&made](T const& there) { made = there; }, *value);
+        }
+        return made;
+    }
+    static T const* value_in(T const& made) noexcept { return std::addressof(made); }
+    template <class E>
+    static T const* value_in(expected<T, E> const& made) noexcept {
+        return made ? std::addressof(*made) : nullptr;
     }
 
     template <class K>
