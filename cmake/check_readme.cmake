@@ -7,8 +7,8 @@
 #   2  every examples/*.cpp is shown, and is shorter than 60 lines; the first block starts before line 20
 #   3  the two commands of a newcomer are there
 #   4  in a table whose last column's heading speaks of a test, the last column of every row names at least one test,
-#      in backquotes, and each of them is known to ctest: `suite.test`. For typed and parameterised tests the name
-#      leaves out the parts that GoogleTest adds between or around with slashes.
+#      in backquotes, and each of them is known to ctest: `suite.test`. The name of a typed or parameterised
+#      test leaves out the prefix, the type and the parameter.
 cmake_minimum_required(VERSION 3.24)
 set(problems "")
 macro(problem text)
@@ -128,12 +128,13 @@ else()
   string(REGEX MATCHALL "Test +#[0-9]+: [^\n]+" tests "${listing}")
   list(TRANSFORM tests REPLACE "^Test +#[0-9]+: " "")
 endif()
-# Prefix/suite/0.test/1 is suite.test to a reader.
+# To a reader prefix/suite.test/parameter and suite.test<type> are suite.test.
 set(plain "")
 foreach(test IN LISTS tests)
-  string(REGEX REPLACE "^([^./]+/)?([^./]+)(/[^.]+)?\\.([^/]+)(/.+)?$" "\\2.\\4" short "${test}")
-  string(REGEX REPLACE "^([^./]+)/[^.]+\\.([^/]+).*$" "\\1.\\2" typed "${test}")
-  list(APPEND plain ${test} ${short} ${typed})
+  string(REGEX REPLACE "<.*" "" short "${test}")
+  string(REGEX REPLACE "^[^./]+/([^./]+[.].*)$" "\\1" short "${short}")
+  string(REGEX REPLACE "/.*" "" short "${short}")
+  list(APPEND plain "${test}" "${short}")
 endforeach()
 
 string(REGEX REPLACE "[][;]" " " text "${readme}")

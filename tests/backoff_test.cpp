@@ -15,7 +15,9 @@ using counted = weir::detail::basic_backoff<count_a_pause>;
 template <class Backoff>
 std::vector<unsigned> rounds(Backoff& wait) {
     std::vector<unsigned> found;
-    for (pauses = 0; found.size() < 100 && wait.spin(); pauses = 0) found.push_back(pauses);
+    for (pauses = 0; found.size() < 100 && wait.spin(); pauses = 0) {
+        found.push_back(pauses);
+    }
     return found;
 }
 
@@ -38,7 +40,9 @@ TEST(backoff, rounds_double_and_end) {
 TEST(backoff, once_used_up_it_refuses_without_a_pause) {
     counted wait;
     static_cast<void>(rounds(wait));
-    for (int i = 0; i < 10; ++i) EXPECT_FALSE(wait.spin());
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_FALSE(wait.spin());
+    }
     EXPECT_EQ(pauses, 0U);
 }
 
@@ -57,7 +61,9 @@ TEST(backoff, the_bound_is_small) { EXPECT_LE(weir::detail::backoff::pauses_at_m
 TEST(backoff, pausing_the_core_returns) {
     weir::detail::backoff wait;
     unsigned spun = 0;
-    while (wait.spin() && spun < 100) ++spun;
+    while (wait.spin() && spun < 100) {
+        ++spun;
+    }
     EXPECT_LT(spun, 100U);
 }
 

@@ -109,6 +109,7 @@ TEST(manual_clock, loses_no_step_when_threads_move_it_together) {
     std::barrier together(threads);
     {
         std::vector<std::jthread> running;
+        running.reserve(threads);
         for (int t = 0; t < threads; ++t) {
             running.emplace_back([clock, &together] {
                 together.arrive_and_wait();

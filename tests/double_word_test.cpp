@@ -28,7 +28,9 @@ template <class Done>
 bool eventually(Done done) {
     const auto end = std::chrono::steady_clock::now() + weir_test::patience;
     while (!done()) {
-        if (std::chrono::steady_clock::now() > end) return false;
+        if (std::chrono::steady_clock::now() > end) {
+            return false;
+        }
         std::this_thread::yield();
     }
     return true;
@@ -37,7 +39,9 @@ bool eventually(Done done) {
 class double_word : public testing::Test {
 protected:
     void SetUp() override {
-        if (!weir::detail::has_compare_exchange_16) GTEST_SKIP() << "this target has no 16-byte compare-exchange";
+        if (!weir::detail::has_compare_exchange_16) {
+            GTEST_SKIP() << "this target has no 16-byte compare-exchange";
+        }
     }
 };
 
@@ -94,7 +98,9 @@ TEST_F(double_word, two_threads_incrementing_both_halves_lose_nothing_and_tear_n
                 const auto low = w.low.load();
                 return compare_exchange_16(&w, low, low + 1000, low + 1, low + 1001);
             });
-            if (!done) break;
+            if (!done) {
+                break;
+            }
         }
     };
     std::thread other{work};
@@ -111,7 +117,9 @@ TEST_F(double_word, additions_to_one_half_are_never_lost_to_exchanges_of_both) {
     std::barrier start{3};
     const auto add = [&](std::atomic<std::uint64_t>& half) {
         start.arrive_and_wait();
-        for (std::uint64_t i = 0; i < rounds; ++i) half.fetch_add(1);
+        for (std::uint64_t i = 0; i < rounds; ++i) {
+            half.fetch_add(1);
+        }
     };
     std::thread lower{add, std::ref(w.low)};
     std::thread upper{add, std::ref(w.high)};
@@ -120,7 +128,9 @@ TEST_F(double_word, additions_to_one_half_are_never_lost_to_exchanges_of_both) {
     for (std::uint64_t i = 0; i < rounds; ++i) {
         const auto low = w.low.load();
         const auto high = w.high.load();
-        if (compare_exchange_16(&w, low, high, low + 1, high + 1)) ++exchanged;
+        if (compare_exchange_16(&w, low, high, low + 1, high + 1)) {
+            ++exchanged;
+        }
     }
     lower.join();
     upper.join();
@@ -137,7 +147,9 @@ TEST_F(double_word, what_was_written_before_an_exchange_is_seen_by_who_reads_eit
     const auto play = [&](std::uint64_t first) {
         for (std::uint64_t turn = first; turn < 2 * rounds; turn += 2) {
             auto& half = turn / 2 % 2 == 0 ? w.low : w.high;
-            if (!eventually([&] { return half.load(std::memory_order_acquire) == turn; })) return;
+            if (!eventually([&] { return half.load(std::memory_order_acquire) == turn; })) {
+                return;
+            }
             EXPECT_EQ(plain, turn);
             ++plain;
             EXPECT_TRUE(compare_exchange_16(&w, turn, turn, turn + 1, turn + 1));
@@ -156,7 +168,9 @@ TEST_F(double_word, an_exchange_sees_what_was_released_into_either_half) {
     std::uint64_t plain_high = 0;
     const auto give = [](std::atomic<std::uint64_t>& half, std::uint64_t& plain) {
         for (std::uint64_t turn = 0; turn < 2 * rounds; turn += 2) {
-            if (!eventually([&] { return half.load(std::memory_order_acquire) == turn; })) return;
+            if (!eventually([&] { return half.load(std::memory_order_acquire) == turn; })) {
+                return;
+            }
             ++plain;
             half.store(turn + 1, std::memory_order_release);
         }
@@ -164,11 +178,14 @@ TEST_F(double_word, an_exchange_sees_what_was_released_into_either_half) {
     std::thread lower{give, std::ref(w.low), std::ref(plain_low)};
     std::thread upper{give, std::ref(w.high), std::ref(plain_high)};
     for (std::uint64_t turn = 0; turn < 2 * rounds; turn += 2) {
-        // Knows both by the exchange alone, having loaded neither; `taken` keeps the givers out until both were looked at.
+        // Knows both by the exchange alone, having loaded neither; `taken` keeps the givers out until both were looked
+        // at.
         constexpr auto taken = ~std::uint64_t{0};
         const bool mine = eventually([&] { return compare_exchange_16(&w, turn + 1, turn + 1, taken, taken); });
         EXPECT_TRUE(mine);
-        if (!mine) break;
+        if (!mine) {
+            break;
+        }
         EXPECT_EQ(plain_low, turn / 2 + 1);
         EXPECT_EQ(plain_high, turn / 2 + 1);
         EXPECT_TRUE(compare_exchange_16(&w, taken, taken, turn + 2, turn + 2));

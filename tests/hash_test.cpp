@@ -185,7 +185,7 @@ TEST(seeded_hash, flips_each_result_bit_half_of_the_time_when_any_key_bit_flips)
                 }
             }
             for (std::size_t out = 0; out < 64; ++out) {  // 10 % are nine standard deviations
-                ASSERT_NEAR(flips[out], samples / 2, samples / 10) << "key bit " << in << ", result bit " << out;
+                ASSERT_NEAR(flips[out], 0.5 * samples, 0.1 * samples) << "key bit " << in << ", result bit " << out;
             }
         }
     }
@@ -384,7 +384,7 @@ TEST(random_seed, never_comes_twice_and_is_no_sequence) {
     EXPECT_EQ(seen.size(), std::size_t{count});
     EXPECT_EQ(steps.size(), std::size_t{count});
     for (int const n : ones) {
-        EXPECT_NEAR(n, count / 2, 1200);  // more than ten standard deviations
+        EXPECT_NEAR(n, 0.5 * count, 1200);  // more than ten standard deviations
     }
 }
 
@@ -395,6 +395,7 @@ TEST(random_seed, comes_once_also_when_threads_draw_together) {
     std::barrier together(threads);
     {
         std::vector<std::jthread> running;
+        running.reserve(threads);
         for (auto& mine : drawn) {
             running.emplace_back([&mine, &together] {
                 mine.reserve(each);

@@ -619,28 +619,42 @@ TEST_P(hazard_pointers, a_chain_of_a_million_whose_links_retire_the_next_needs_n
     EXPECT_EQ(deleted, length);
 }
 
-// A tree: each deletion retires two.
+// A tree: each deletion retires two. Counts how deep deletions stand inside of each other.
 struct branching : weir::hazard_pointer_obj_base<branching> {
     branching(std::atomic<int>& deletions, int h, hazard_pointer_domain& d)
         : deleted(&deletions), height(h), domain(&d) {}
     ~branching() {
+        ++depth;
+        deepest = std::max(deepest, depth);
         deleted->fetch_add(1);
         if (height > 0) {
             (new branching(*deleted, height - 1, *domain))->retire(*domain);
             (new branching(*deleted, height - 1, *domain))->retire(*domain);
         }
+        --depth;
     }
     std::atomic<int>* deleted;
     int height;
     hazard_pointer_domain* domain;
+    static inline thread_local int depth = 0;
+    static inline thread_local int deepest = 0;
 };
 
-TEST_P(hazard_pointers, a_tree_whose_nodes_retire_their_children_needs_no_stack_and_little_memory) {
+TEST_P(hazard_pointers, deleters_that_retire_do_not_nest_however_much_they_retire) {
     constexpr int height = 14;
-    (new branching(deleted, height, the_default))->retire();
-    the_default.reclaim();
-    EXPECT_EQ(deleted, (1 << (height + 1)) - 1);
-    EXPECT_EQ(the_default.stats().pending, 0U);
+    for (const bool swept_by_retiring : {false, true}) {
+        branching::deepest = 0;
+        deleted = 0;
+        (new branching(deleted, height, the_default))->retire();
+        std::atomic<int> others{0};
+        for (int i = 0; i < 4000 && swept_by_retiring; ++i) {
+            (new counted(others))->retire();
+        }
+        the_default.reclaim();
+        EXPECT_EQ(deleted, (1 << (height + 1)) - 1);
+        EXPECT_EQ(branching::deepest, 1);
+        EXPECT_EQ(the_default.stats().pending, 0U);
+    }
 }
 
 TEST_P(hazard_pointers, a_deleter_may_make_hazard_pointers_and_ask_for_a_reclaim) {
@@ -1137,20 +1151,36 @@ TEST_P(hazard_pointers, readers_see_only_living_objects_while_writers_replace_th
         each = new mortal(1);
     }
     weir_test::findings wrong;
+    std::atomic<int> writers{2};
+    std::atomic<mortal*> escape{nullptr};  // what is copied is not optimised away
     weir_test::run_together(4, [&](std::size_t me) {
         if (me % 2 == 0) {
-            for (std::size_t i = 0; i < scaled(100'000); ++i) {
+            for (std::size_t i = 0; i < scaled(300'000); ++i) {
                 src[i % cells].exchange(new mortal(i))->retire();
             }
-        } else {
-            for (std::size_t i = 0; i < scaled(300'000); ++i) {
-                auto h = make_hazard_pointer();
-                mortal* const seen = h.protect(src[i % cells]);
-                wrong.expect(seen->whole(), "a dead object");
-                const mortal copy(*seen);  // beside its being retired
-                wrong.expect(copy.whole(), "a copy of a dead object");
-                wrong.expect(seen->whole(), "an object that died under protection");
+            writers.fetch_sub(1);
+            return;
+        }
+        auto kept = make_hazard_pointer();
+        for (std::size_t i = 0; writers != 0; ++i) {
+            hazard_pointer made;
+            if (i % 2 == 0) {
+                made = make_hazard_pointer();
             }
+            hazard_pointer& h = i % 2 == 0 ? made : kept;
+            mortal* seen = nullptr;
+            if (i % 3 == 0) {
+                seen = src[i % cells].load(std::memory_order_relaxed);
+                while (!h.try_protect(seen, src[i % cells])) {
+                }
+            } else {
+                seen = h.protect(src[i % cells]);
+            }
+            wrong.expect(seen->whole(), "a dead object");
+            const auto copy = std::make_unique<mortal>(*seen);  // beside its being retired
+            escape = copy.get();
+            wrong.expect(copy->whole(), "a copy of a dead object");
+            wrong.expect(seen->whole(), "an object that died under protection");
         }
     });
     EXPECT_TRUE(wrong.none()) << wrong;
@@ -1278,29 +1308,30 @@ TEST_P(hazard_pointers, readers_of_a_swept_list_see_only_living_objects) {
     std::atomic<cell*> src{new cell(0)};
     weir_test::findings wrong;
     hazard_pointer_domain domain(GetParam());
-    std::atomic<int> readers{2};
+    std::atomic<bool> done{false};
     weir_test::run_together(3, [&](std::size_t me) {
         if (me != 0) {
             auto h = make_hazard_pointer(domain);
-            for (std::size_t i = 0; i < scaled(300'000); ++i) {
-                cell* const seen = h.protect(src);
-                wrong.expect(seen->body.whole(), "a dead object");
+            while (!done) {
+                wrong.expect(h.protect(src)->body.whole(), "a dead object");
             }
-            readers.fetch_sub(1);
             return;
         }
         hazard_link* list = nullptr;
         const auto reclaim = [](hazard_link* link) { delete static_cast<cell*>(link); };
-        for (std::uint64_t i = 1; readers != 0; ++i) {
+        for (std::size_t i = 1; i < scaled(400'000); ++i) {
             cell* const old = src.exchange(new cell(i));
             old->next_retired = list;
             list = old;
-            if (i % 32 == 0) {
+            if (i % 64 == 0) {
                 list = domain.sweep(list, reclaim);
                 wrong.expect(length(list) <= 2, "more is kept than is protected");
             }
         }
-        wrong.expect(domain.sweep(list, reclaim) == nullptr, "kept, though no reader is left");
+        done = true;
+        while (list != nullptr) {
+            list = domain.sweep(list, reclaim);  // until the readers have let go
+        }
     });
     EXPECT_TRUE(wrong.none()) << wrong;
     delete src.load();

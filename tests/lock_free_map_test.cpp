@@ -809,8 +809,8 @@ TEST(lock_free_map, holds_keys_and_values_that_can_only_be_moved) {
     EXPECT_FALSE(map.insert(std::make_unique<int>(7), std::make_unique<int>(0)));
     EXPECT_FALSE(map.insert_or_assign(std::make_unique<int>(7), std::make_unique<int>(1)));
     EXPECT_TRUE(map.insert_or_assign(std::make_unique<int>(1000), std::make_unique<int>(1)));
-    EXPECT_FALSE(map.try_emplace(std::make_unique<int>(7), new int(0)) ||
-                 map.try_emplace_or_visit(std::make_unique<int>(7), std::make_unique<int>(0),
+    EXPECT_FALSE(map.try_emplace(std::make_unique<int>(7), std::make_unique<int>(0)));
+    EXPECT_FALSE(map.try_emplace_or_visit(std::make_unique<int>(7), std::make_unique<int>(0),
                                           [](owner const& p) { EXPECT_EQ(*p, 1); }));
     EXPECT_TRUE(map.visit(7, [](owner const& p) { EXPECT_EQ(*p, 1); }));
     int seen = 0;

@@ -50,7 +50,9 @@ steady_clock::time_point soon() { return steady_clock::now() + 20s; }
 template <class Events>
 bool reaches(const Events& events, std::uint32_t waiters) {
     for (const auto end = soon(); events.waiters() != waiters; std::this_thread::yield()) {
-        if (steady_clock::now() > end) return false;
+        if (steady_clock::now() > end) {
+            return false;
+        }
     }
     return true;
 }
@@ -59,13 +61,17 @@ bool reaches(const Events& events, std::uint32_t waiters) {
 template <class Events, class Ready>
 bool is_told(Events& events, Ready ready) {
     for (;;) {
-        if (ready()) return true;
+        if (ready()) {
+            return true;
+        }
         const auto key = events.prepare_wait();
         if (ready()) {
             events.cancel_wait();
             return true;
         }
-        if (events.wait_until(key, soon()) == wait_result::timed_out) return false;
+        if (events.wait_until(key, soon()) == wait_result::timed_out) {
+            return false;
+        }
     }
 }
 
@@ -85,7 +91,11 @@ TYPED_TEST_SUITE(parking, words, word_names);
 
 TYPED_TEST(parking, a_waiter_goes_on_when_the_condition_was_changed_and_notified) {
     std::atomic<bool> ready{false};
-    std::thread waiter{[&] { EXPECT_EQ(await(this->events, [&] { return ready.load(); }, never), wait_result::notified); }};
+    std::thread waiter{[&] {
+        EXPECT_EQ(await(
+                      this->events, [&] { return ready.load(); }, never),
+                  wait_result::notified);
+    }};
     EXPECT_TRUE(reaches(this->events, 1));
     ready = true;
     this->events.notify_one();
@@ -126,7 +136,8 @@ TYPED_TEST(parking, who_cancels_or_returns_waits_no_longer) {
     static_cast<void>(this->events.wait_until(this->events.prepare_wait(), steady_clock::time_point{}));
     EXPECT_EQ(this->events.waiters(), 0U);
     std::stop_source stop;
-    static_cast<void>(this->events.wait_until(this->events.prepare_wait(), steady_clock::time_point{}, stop.get_token()));
+    static_cast<void>(
+        this->events.wait_until(this->events.prepare_wait(), steady_clock::time_point{}, stop.get_token()));
     EXPECT_EQ(this->events.waiters(), 0U);
     stop.request_stop();
     static_cast<void>(this->events.wait(this->events.prepare_wait(), stop.get_token()));
@@ -134,7 +145,8 @@ TYPED_TEST(parking, who_cancels_or_returns_waits_no_longer) {
 }
 
 TYPED_TEST(parking, a_deadline_in_the_past_ends_the_wait_at_once) {
-    for (const auto deadline : {steady_clock::now(), steady_clock::time_point{}, steady_clock::time_point{-1s}, steady_clock::time_point::min()}) {
+    for (const auto deadline : {steady_clock::now(), steady_clock::time_point{}, steady_clock::time_point{-1s},
+                                steady_clock::time_point::min()}) {
         EXPECT_EQ(this->events.wait_until(this->events.prepare_wait(), deadline), wait_result::timed_out);
     }
 }
@@ -142,7 +154,9 @@ TYPED_TEST(parking, a_deadline_in_the_past_ends_the_wait_at_once) {
 TYPED_TEST(parking, no_wait_ends_before_its_deadline) {
     for (const auto d : {1us, 999us, 3000us}) {
         const auto deadline = steady_clock::now() + d;
-        EXPECT_EQ(await(this->events, [] { return false; }, deadline), wait_result::timed_out);
+        EXPECT_EQ(await(
+                      this->events, [] { return false; }, deadline),
+                  wait_result::timed_out);
         EXPECT_GE(steady_clock::now(), deadline);
     }
 }
@@ -150,7 +164,11 @@ TYPED_TEST(parking, no_wait_ends_before_its_deadline) {
 TYPED_TEST(parking, the_latest_deadlines_do_not_overflow) {
     for (const auto deadline : {never, never - 1ns, never - std::chrono::hours{24}}) {
         std::atomic<bool> ready{false};
-        std::thread waiter{[&] { EXPECT_EQ(await(this->events, [&] { return ready.load(); }, deadline), wait_result::notified); }};
+        std::thread waiter{[&] {
+            EXPECT_EQ(await(
+                          this->events, [&] { return ready.load(); }, deadline),
+                      wait_result::notified);
+        }};
         EXPECT_TRUE(reaches(this->events, 1));
         ready = true;
         this->events.notify_one();
@@ -163,15 +181,23 @@ TYPED_TEST(parking, a_stop_requested_before_the_wait_ends_it_at_once) {
     stop.request_stop();
     EXPECT_EQ(this->events.wait(this->events.prepare_wait(), stop.get_token()), wait_result::stopped);
     EXPECT_EQ(this->events.wait_until(this->events.prepare_wait(), soon(), stop.get_token()), wait_result::stopped);
-    EXPECT_EQ(await(this->events, [] { return false; }, stop.get_token()), wait_result::stopped);
-    EXPECT_EQ(await(this->events, [] { return true; }, stop.get_token()), wait_result::notified) << "the condition comes first";
+    EXPECT_EQ(await(
+                  this->events, [] { return false; }, stop.get_token()),
+              wait_result::stopped);
+    EXPECT_EQ(await(
+                  this->events, [] { return true; }, stop.get_token()),
+              wait_result::notified)
+        << "the condition comes first";
 }
 
 TYPED_TEST(parking, a_stop_requested_during_the_wait_ends_it) {
     for (const auto deadline : {never, soon()}) {
         std::stop_source stop;
         wait_result result{};
-        std::thread waiter{[&] { result = await(this->events, [] { return false; }, deadline, stop.get_token()); }};
+        std::thread waiter{[&] {
+            result = await(
+                this->events, [] { return false; }, deadline, stop.get_token());
+        }};
         EXPECT_TRUE(reaches(this->events, 1));
         stop.request_stop();
         waiter.join();
@@ -186,9 +212,12 @@ TYPED_TEST(parking, a_stop_that_races_with_the_wait_ends_it) {
         wait_result result{};
         std::thread waiter{[&] {
             waiting = true;
-            result = await(this->events, [] { return false; }, soon(), stop.get_token());
+            result = await(
+                this->events, [] { return false; }, soon(), stop.get_token());
         }};
-        while (!waiting) std::this_thread::yield();
+        while (!waiting) {
+            std::this_thread::yield();
+        }
         stop.request_stop();
         waiter.join();
         ASSERT_EQ(result, wait_result::stopped);
@@ -202,13 +231,18 @@ TYPED_TEST(parking, one_stop_ends_the_waits_of_all_who_hold_its_token_and_of_nob
     std::vector<std::thread> waiters;
     for (int i = 0; i < 6; ++i) {
         waiters.emplace_back([&] {
-            if (await(this->events, [] { return false; }, soon(), stop.get_token()) == wait_result::stopped) ++stopped;
+            if (await(
+                    this->events, [] { return false; }, soon(), stop.get_token()) == wait_result::stopped) {
+                ++stopped;
+            }
         });
     }
     std::thread other{[&] { EXPECT_TRUE(is_told(this->events, [&] { return ready.load(); })); }};
     EXPECT_TRUE(reaches(this->events, 7));
     stop.request_stop();
-    for (auto& each : waiters) each.join();
+    for (auto& each : waiters) {
+        each.join();
+    }
     EXPECT_EQ(stopped, 6);
     ready = true;
     this->events.notify_all();
@@ -227,9 +261,13 @@ TYPED_TEST(parking, a_notification_wins_over_a_stop_and_over_a_deadline) {
 }
 
 TYPED_TEST(parking, a_token_that_nobody_can_trigger_leaves_the_deadline) {
-    EXPECT_EQ(await(this->events, [] { return false; }, steady_clock::now() + 2ms, std::stop_token{}), wait_result::timed_out);
+    EXPECT_EQ(await(
+                  this->events, [] { return false; }, steady_clock::now() + 2ms, std::stop_token{}),
+              wait_result::timed_out);
     std::stop_source idle;
-    EXPECT_EQ(await(this->events, [] { return false; }, steady_clock::now() + 2ms, idle.get_token()), wait_result::timed_out);
+    EXPECT_EQ(await(
+                  this->events, [] { return false; }, steady_clock::now() + 2ms, idle.get_token()),
+              wait_result::timed_out);
 }
 
 TYPED_TEST(parking, await_looks_once_more_before_it_gives_up) {
@@ -246,7 +284,9 @@ TYPED_TEST(parking, a_condition_that_throws_leaves_no_waiter_behind) {
     for (int at = 1; at <= 3; ++at) {
         int looks = 0;
         const auto throws = [&]() -> bool {
-            if (++looks == at) throw at;
+            if (++looks == at) {
+                throw at;
+            }
             return false;
         };
         EXPECT_THROW(static_cast<void>(await(this->events, throws, steady_clock::time_point{})), int);
@@ -261,13 +301,17 @@ TYPED_TEST(parking, notify_all_ends_every_wait) {
         std::vector<std::thread> waiters;
         for (int i = 0; i < 8; ++i) {
             waiters.emplace_back([&] {
-                if (is_told(this->events, [&] { return ready.load(); })) ++gone;
+                if (is_told(this->events, [&] { return ready.load(); })) {
+                    ++gone;
+                }
             });
         }
         EXPECT_TRUE(reaches(this->events, 8));
         ready = true;
         fenced ? this->events.notify_all_fenced() : this->events.notify_all();
-        for (auto& each : waiters) each.join();
+        for (auto& each : waiters) {
+            each.join();
+        }
         EXPECT_EQ(gone, 8);
     }
 }
@@ -279,7 +323,9 @@ public:
     bool take() {
         auto seen = count_.load();
         while (seen > 0) {
-            if (count_.compare_exchange_weak(seen, seen - 1)) return true;
+            if (count_.compare_exchange_weak(seen, seen - 1)) {
+                return true;
+            }
         }
         return false;
     }
@@ -300,10 +346,13 @@ TYPED_TEST(parking, each_notify_one_wakes_one_waiter_at_least) {
         for (std::uint32_t left = count; left > 0; --left) {
             available.add();
             fenced ? this->events.notify_one_fenced() : this->events.notify_one();
-            // The one who got the permit leaves before the next is given: no later notification can make up for a lost one.
-            ASSERT_TRUE(reaches(this->events, left - 1));
+            // The one who got the permit leaves before the next is given: no later notification can make up for a lost
+            // one.
+            EXPECT_TRUE(reaches(this->events, left - 1));
         }
-        for (auto& each : waiters) each.join();
+        for (auto& each : waiters) {
+            each.join();
+        }
     }
 }
 
@@ -314,7 +363,9 @@ void ping_pong(Events& events, std::uint64_t rounds, Pass pass, Mine mine) {
     std::uint64_t plain = 0;  // owned by whose turn it is
     const auto play = [&](std::uint64_t first) {
         for (auto turn = first; turn < 2 * rounds; turn += 2) {
-            if (!is_told(events, [&] { return mine(turn); })) return wrong.add("lost at turn " + std::to_string(turn));
+            if (!is_told(events, [&] { return mine(turn); })) {
+                return wrong.add("lost at turn " + std::to_string(turn));
+            }
             wrong.expect(plain == turn, "not my turn");
             ++plain;
             pass(turn + 1);
@@ -368,8 +419,8 @@ TYPED_TEST(parking, no_wake_up_is_lost_on_a_condition_of_release_and_acquire) {
         [&](std::uint64_t wanted) { return turn.load(std::memory_order_acquire) == wanted; });
 }
 
-/// One waiter and one notifier who meet at the same moment, again and again, a little earlier or later each time: the notifier must
-/// see the waiter or the waiter the change. Nobody sleeps unless a wake-up is due.
+/// One waiter and one notifier who meet at the same moment, again and again, a little earlier or later each time: the
+/// notifier must see the waiter or the waiter the change. Nobody sleeps unless a wake-up is due.
 template <class Events, class Change>
 void meet(Events& events, std::size_t rounds, Change change_and_notify, std::memory_order looks) {
     weir::detail::padded<std::atomic<std::size_t>> asked;
@@ -386,12 +437,16 @@ void meet(Events& events, std::size_t rounds, Change change_and_notify, std::mem
         for (std::size_t round = 1; round <= rounds && !lost; ++round) {
             asked.value.store(round);
             wander(round % 503);
-            if (!is_told(events, [&] { return condition.value.load(looks) >= round; })) lost = true;
+            if (!is_told(events, [&] { return condition.value.load(looks) >= round; })) {
+                lost = true;
+            }
         }
     }};
     for (std::size_t round = 1; round <= rounds && !lost; ++round) {
         for (std::size_t spins = 0; asked.value.load() < round && !lost; ++spins) {
-            if (spins > 1000) std::this_thread::yield();
+            if (spins > 1000) {
+                std::this_thread::yield();
+            }
         }
         wander(round % 499);
         change_and_notify(condition.value, round);
@@ -410,7 +465,8 @@ TYPED_TEST(parking, who_comes_at_the_moment_of_a_seq_cst_change_sees_it_or_is_se
         std::memory_order_seq_cst);
 }
 
-// With notify_one in place of notify_one_fenced one run of a few loses a wake-up here, on x86-64 too: its load overtakes the store.
+// With notify_one in place of notify_one_fenced one run of a few loses a wake-up here, on x86-64 too: its load
+// overtakes the store.
 TYPED_TEST(parking, who_comes_at_the_moment_of_a_release_sees_it_or_is_seen) {
     meet(
         this->events, weir_test::scaled(100'000, 10'000),
@@ -431,7 +487,9 @@ TYPED_TEST(parking, producers_and_consumers_lose_nothing) {
     for (std::size_t i = 0; i < consumers; ++i) {
         threads.emplace_back([&] {
             for (std::size_t n = 0; n < each * producers / consumers; ++n) {
-                if (!is_told(this->events, [&] { return items.take(); })) return wrong.add("a wake-up was lost");
+                if (!is_told(this->events, [&] { return items.take(); })) {
+                    return wrong.add("a wake-up was lost");
+                }
             }
         });
     }
@@ -443,13 +501,16 @@ TYPED_TEST(parking, producers_and_consumers_lose_nothing) {
             }
         });
     }
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads) {
+        thread.join();
+    }
     EXPECT_TRUE(wrong.none()) << wrong;
     EXPECT_FALSE(items.take());
 }
 
 TYPED_TEST(parking, waiters_that_give_up_swallow_no_notification) {
-    // Half of the waiters have deadlines and tokens that fire all the time; the others must get every permit that is left.
+    // Half of the waiters have deadlines and tokens that fire all the time; the others must get every permit that is
+    // left.
     const auto rounds = weir_test::scaled(2'000, 100);
     permits items;
     std::atomic<std::size_t> taken{0};
@@ -460,15 +521,24 @@ TYPED_TEST(parking, waiters_that_give_up_swallow_no_notification) {
         threads.emplace_back([&] {
             while (!over) {
                 std::stop_source stop;
-                if (taken.load() % 3 == 0) stop.request_stop();
-                const auto got = await(this->events, [&] { return items.take(); }, steady_clock::now() + 20us, stop.get_token());
-                if (got == wait_result::notified) ++taken;
+                if (taken.load() % 3 == 0) {
+                    stop.request_stop();
+                }
+                const auto got = await(
+                    this->events, [&] { return items.take(); }, steady_clock::now() + 20us, stop.get_token());
+                if (got == wait_result::notified) {
+                    ++taken;
+                }
             }
         });
         threads.emplace_back([&] {
             for (;;) {
-                if (!is_told(this->events, [&] { return over.load() || items.take(); })) return wrong.add("a notification was swallowed");
-                if (over) return;
+                if (!is_told(this->events, [&] { return over.load() || items.take(); })) {
+                    return wrong.add("a notification was swallowed");
+                }
+                if (over) {
+                    return;
+                }
                 ++taken;
             }
         });
@@ -485,7 +555,9 @@ TYPED_TEST(parking, waiters_that_give_up_swallow_no_notification) {
     }
     over = true;
     this->events.notify_all();
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads) {
+        thread.join();
+    }
     EXPECT_TRUE(wrong.none()) << wrong;
 }
 
@@ -496,9 +568,13 @@ public:
     std::uint32_t bump() noexcept { return real_.bump(); }
     bool sleep(std::uint32_t seen, steady_clock::time_point deadline) const noexcept {
         ++sleeps;
-        if (const auto act = std::exchange(before_sleep, nullptr)) act();
+        if (const auto act = std::exchange(before_sleep, nullptr)) {
+            act();
+        }
         const bool in_time = real_.sleep(seen, deadline);
-        if (const auto act = std::exchange(after_sleep, nullptr)) act();
+        if (const auto act = std::exchange(after_sleep, nullptr)) {
+            act();
+        }
         return in_time;
     }
     void wake_one() noexcept { real_.wake_one(); }
@@ -520,7 +596,9 @@ protected:
 };
 
 TEST_F(scripted_parking, an_idle_waiter_sleeps_once_and_does_not_poll) {
-    EXPECT_EQ(await(events, [] { return false; }, steady_clock::now() + 30ms, stop.get_token()), wait_result::timed_out);
+    EXPECT_EQ(await(
+                  events, [] { return false; }, steady_clock::now() + 30ms, stop.get_token()),
+              wait_result::timed_out);
     EXPECT_GE(scripted_word::sleeps, 1);
     EXPECT_LE(scripted_word::sleeps, 3) << "but for a signal or two";
 }

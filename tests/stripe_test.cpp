@@ -64,7 +64,9 @@ TEST(stripe, a_new_thread_gets_the_smallest_free_number) {
     EXPECT_EQ(slot_of_a_new_thread(), 4U) << "the number of a thread that ended is free again";
     leave = true;
     leave.notify_all();
-    for (auto& each : threads) each.join();
+    for (auto& each : threads) {
+        each.join();
+    }
     EXPECT_EQ(slot_of_a_new_thread(), 1U);
 }
 
@@ -82,10 +84,14 @@ TEST(stripe, two_hundred_live_threads_have_two_hundred_numbers) {
                 all_live.arrive_and_wait();  // nobody leaves before all have asked
             });
         }
-        for (auto& each : threads) each.join();
+        for (auto& each : threads) {
+            each.join();
+        }
         slots.push_back(mine);
         std::sort(slots.begin(), slots.end());
-        for (std::size_t i = 0; i <= count; ++i) EXPECT_EQ(slots[i], i) << "round " << round;
+        for (std::size_t i = 0; i <= count; ++i) {
+            EXPECT_EQ(slots[i], i) << "round " << round;
+        }
     }
 }
 
@@ -97,7 +103,9 @@ TEST(stripe, numbers_stay_below_the_count_of_live_threads_and_are_never_held_twi
     weir_test::findings wrong;
     const auto hold = [&] {
         const auto slot = this_thread_slot();
-        if (slot >= live_at_most) return wrong.add("number " + std::to_string(slot));
+        if (slot >= live_at_most) {
+            return wrong.add("number " + std::to_string(slot));
+        }
         wrong.expect(holders[slot].fetch_add(1) == 0, "two holders of one number");
         std::this_thread::yield();
         wrong.expect(this_thread_slot() == slot, "the number changed");
@@ -106,10 +114,14 @@ TEST(stripe, numbers_stay_below_the_count_of_live_threads_and_are_never_held_twi
     std::vector<std::thread> threads;
     for (std::size_t s = 0; s < spawners; ++s) {
         threads.emplace_back([&] {
-            for (int i = 0; i < 200; ++i) std::thread{hold}.join();
+            for (int i = 0; i < 200; ++i) {
+                std::thread{hold}.join();
+            }
         });
     }
-    for (auto& each : threads) each.join();
+    for (auto& each : threads) {
+        each.join();
+    }
     EXPECT_TRUE(wrong.none()) << wrong;
 }
 
@@ -119,10 +131,14 @@ TEST(stripe, of_two_that_take_at_once_each_gets_a_number_of_its_own) {
     std::atomic<int> ready{0};
     const auto work = [&] {
         ready.fetch_add(1);
-        for (int i = 0; i < 1'000'000 && ready.load() < 2; ++i) std::this_thread::yield();
+        for (int i = 0; i < 1'000'000 && ready.load() < 2; ++i) {
+            std::this_thread::yield();
+        }
         for (int i = 0; i < 400'000; ++i) {
             const auto slot = thread_slot_registry::take();
-            if (slot >= holders.size()) return wrong.add("number " + std::to_string(slot));
+            if (slot >= holders.size()) {
+                return wrong.add("number " + std::to_string(slot));
+            }
             wrong.expect(holders[slot].fetch_add(1, std::memory_order_relaxed) == 0, "two holders of one number");
             holders[slot].fetch_sub(1, std::memory_order_relaxed);
             thread_slot_registry::give_back(slot);
@@ -142,8 +158,12 @@ struct asks_when_destroyed {
     asks_when_destroyed(const asks_when_destroyed&) = delete;
     asks_when_destroyed& operator=(const asks_when_destroyed&) = delete;
     ~asks_when_destroyed() {
-        if (answer != nullptr) *answer = this_thread_slot();
-        if (done != nullptr) done->fetch_add(1, std::memory_order_relaxed);
+        if (answer != nullptr) {
+            *answer = this_thread_slot();
+        }
+        if (done != nullptr) {
+            done->fetch_add(1, std::memory_order_relaxed);
+        }
     }
 };
 asks_when_destroyed& destroyed_before_the_hook() {
@@ -179,7 +199,8 @@ TEST(stripe, a_thread_may_ask_for_the_first_time_in_a_destructor_and_leaks_nothi
     EXPECT_EQ(slot_of_a_new_thread(), expected);
 }
 
-// Nothing but the slot itself orders the owners below: a thread sanitizer reports a missing edge from one owner to the next.
+// Nothing but the slot itself orders the owners below: a thread sanitizer reports a missing edge from one owner to the
+// next.
 TEST(stripe, the_next_owner_sees_what_the_last_one_wrote) {
     constexpr int owners = 12;
     std::vector<int> written(unique_thread_slots, 0);  // plain, each element its slot owner's
@@ -191,7 +212,9 @@ TEST(stripe, the_next_owner_sees_what_the_last_one_wrote) {
         threads.emplace_back([&, i] {
             const auto end = std::chrono::steady_clock::now() + weir_test::patience;
             while (turn.load(std::memory_order_relaxed) != i) {
-                if (std::chrono::steady_clock::now() > end) return wrong.add("no turn");
+                if (std::chrono::steady_clock::now() > end) {
+                    return wrong.add("no turn");
+                }
                 std::this_thread::yield();
             }
             destroyed_after_the_hook().done = &turn;  // the next turn begins when the slot has been given back
@@ -201,7 +224,9 @@ TEST(stripe, the_next_owner_sees_what_the_last_one_wrote) {
             written[slot] = i + 1;
         });
     }
-    for (auto& each : threads) each.join();
+    for (auto& each : threads) {
+        each.join();
+    }
     EXPECT_TRUE(wrong.none()) << wrong;
     EXPECT_EQ(std::count(slots.begin(), slots.end(), slots[0]), owners);
 }
@@ -211,7 +236,9 @@ TEST(stripe, threads_beyond_the_unique_numbers_share_valid_ones) {
     std::vector<std::size_t> taken;
     for (std::size_t i = 0; i < unique_thread_slots; ++i) {
         const auto slot = thread_slot_registry::take();
-        if (slot >= unique_thread_slots) break;
+        if (slot >= unique_thread_slots) {
+            break;
+        }
         taken.push_back(slot);
     }
     EXPECT_EQ(taken.size(), unique_thread_slots - 1) << "all but the main thread's";
@@ -222,13 +249,16 @@ TEST(stripe, threads_beyond_the_unique_numbers_share_valid_ones) {
     std::size_t still = 0;
     std::thread{[&] {
         during = this_thread_slot();
-        for (const auto slot : taken) thread_slot_registry::give_back(slot);
+        for (const auto slot : taken) {
+            thread_slot_registry::give_back(slot);
+        }
         still = this_thread_slot();
     }}.join();
     EXPECT_GE(during, unique_thread_slots);
     EXPECT_LT(during, 2 * unique_thread_slots);
     EXPECT_EQ(still, during) << "for life";
-    EXPECT_EQ(slot_of_a_new_thread(), taken.front()) << "the exit of a sharing thread freed nothing, and later ones are unique again";
+    EXPECT_EQ(slot_of_a_new_thread(), taken.front())
+        << "the exit of a sharing thread freed nothing, and later ones are unique again";
 }
 
 #if __has_include(<sys/wait.h>)
@@ -237,7 +267,9 @@ TEST(stripe, a_forked_child_keeps_its_number_and_gives_out_others) {
     const auto next = slot_of_a_new_thread();
     const auto child = fork();
     ASSERT_GE(child, 0);
-    if (child == 0) _exit(this_thread_slot() != mine ? 1 : slot_of_a_new_thread() != next ? 2 : 0);
+    if (child == 0) {
+        _exit(this_thread_slot() != mine ? 1 : slot_of_a_new_thread() != next ? 2 : 0);
+    }
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFEXITED(status));
@@ -250,7 +282,9 @@ const struct first_and_last {
     std::size_t slot = this_thread_slot();
     ~first_and_last() {
         const auto late = this_thread_slot();
-        if (late == slot + unique_thread_slots) return;
+        if (late == slot + unique_thread_slots) {
+            return;
+        }
         std::fprintf(stderr, "stripe: a static destructor got slot %zu, not %zu\n", late, slot + unique_thread_slots);
         std::_Exit(1);
     }

@@ -27,7 +27,7 @@ inline double scale_factor() {
     static const double factor = [] {
         const char* const text = std::getenv("WEIR_TEST_SCALE");
         const double asked = text == nullptr ? 1.0 : std::strtod(text, nullptr);
-        const double slow_down = under_thread_sanitizer ? 12.0 : under_address_sanitizer ? 4.0 : 1.0;
+        const double slow_down = under_thread_sanitizer ? 6.0 : under_address_sanitizer ? 4.0 : 1.0;
         return (asked > 0.0 ? asked : 1.0) / slow_down;
     }();
     return factor;

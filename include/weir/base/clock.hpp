@@ -70,9 +70,9 @@ struct coarse_clock {
 /// A clock that moves when told to, for tests; backwards too. Copies are handles on one and the same time.
 /// It starts at an arbitrary time that is not zero, so that code which takes `time_point{}` for "never" is found out.
 /// Threads:  all functions from any thread, on copies or on one object; only assignment needs the object to itself.
-/// Lifetime: the time lives as long as the last handle.
-/// Progress: now() is wait-free, set() and advance() lock-free.
+///           No function waits.
 /// Memory:   one allocation per clock that is not a copy.
+/// Lifetime: the time lives as long as the last handle.
 class manual_clock {
 public:
     using duration = std::chrono::nanoseconds;

@@ -54,7 +54,7 @@ struct process_secret {
 /// Asks the system for random bytes; false or an exception if it has none.
 inline bool system_entropy(process_secret& out) {
 #if WEIR_DETAIL_HAS_GETRANDOM
-    return ::getrandom(&out, sizeof out, 0) == static_cast<decltype(::getrandom(&out, 0, 0))>(sizeof out);
+    return ::getrandom(&out, sizeof out, 0) == static_cast<ssize_t>(sizeof out);
 #else
     std::random_device device;
     out.first = std::uint64_t{device()} << 32 ^ device();

@@ -1,0 +1,246 @@
+// weir (BSL-1.0). bench harness: samples, their medians and ratios, and the way into Google Benchmark.
+#include "harness.hpp"
+
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+namespace bench {
+namespace {
+
+template <class Get>
+void register_case(run& r, const std::string& suite, const load& l, int threads, const std::string& peer, int round,
+                   Get get) {
+    const std::string name =
+        suite + '/' + l.id + "/threads:" + std::to_string(threads) + '/' + peer + "/round:" + std::to_string(round);
+    auto body = [&r, suite, id = l.id, unit = l.unit, name, threads, peer, round, get](benchmark::State& state) {
+        if (!r.admits(suite, round)) {
+            state.SkipWithError("no time left for this round");
+            return;
+        }
+        for ([[maybe_unused]] auto once : state) {
+            try {
+                const auto [seconds, value] = get();
+                r.out().add(id, threads, peer, round, value);
+                state.SetIterationTime(seconds);
+                state.counters[unit] = value;
+            } catch (const std::exception& e) {
+                r.out().fail(name + ": " + e.what());
+                state.SkipWithError("failed");
+                break;
+            }
+        }
+    };
+    benchmark::RegisterBenchmark(name.c_str(), body)->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+
+}  // namespace
+
+spread spread_of(std::vector<double> values) {
+    std::erase_if(values, [](double v) { return !std::isfinite(v); });
+    if (values.empty()) {
+        return {};
+    }
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    const double middle = values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+    return {middle, values.front(), values.back(), static_cast<int>(values.size())};
+}
+
+void results::declare(load l) { loads_.push_back(std::move(l)); }
+
+const load* results::find(const std::string& id) const {
+    const auto at = std::find_if(loads_.begin(), loads_.end(), [&](const load& l) { return l.id == id; });
+    return at == loads_.end() ? nullptr : &*at;
+}
+
+void results::add(const std::string& load, int threads, const std::string& peer, int round, double value) {
+    samples_[{load, threads, peer}][round] = value;
+    auto& known = peers_[load];
+    if (std::find(known.begin(), known.end(), peer) == known.end()) {
+        known.push_back(peer);
+    }
+}
+
+bool results::has(const std::string& load, int threads, const std::string& peer) const {
+    return samples_.count({load, threads, peer}) != 0;
+}
+
+spread results::value(const std::string& load, int threads, const std::string& peer) const {
+    const auto at = samples_.find({load, threads, peer});
+    std::vector<double> values;
+    if (at != samples_.end()) {
+        for (const auto& [round, value] : at->second) {
+            values.push_back(value);
+        }
+    }
+    return spread_of(std::move(values));
+}
+
+spread results::ratio(const std::string& load, int threads, const std::string& row, int base_threads,
+                      const std::string& base) const {
+    const auto above = samples_.find({load, threads, row});
+    const auto below = samples_.find({load, base_threads, base});
+    std::vector<double> values;
+    if (above != samples_.end() && below != samples_.end()) {
+        for (const auto& [round, value] : above->second) {
+            const auto same = below->second.find(round);
+            if (same != below->second.end() && same->second > 0) {
+                values.push_back(value / same->second);
+            }
+        }
+    }
+    return spread_of(std::move(values));
+}
+
+std::vector<std::string> results::peers(const std::string& load) const {
+    const auto at = peers_.find(load);
+    return at == peers_.end() ? std::vector<std::string>{} : at->second;
+}
+
+void results::fail(const std::string& what) {
+    constexpr std::size_t shown = 20;  // a wrong map is wrong in every case: no need to fill the terminal
+    if (failures_.size() < shown) {
+        std::fprintf(stderr, "weir_bench: ERROR: %s\n", what.c_str());
+    }
+    failures_.push_back(what);
+}
+
+int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+
+bool run::admits(const std::string& suite, int round) {
+    progress& p = progress_[suite];
+    if (round > p.round) {
+        if (p.round >= 0) {
+            p.longest = std::max(p.longest, seconds_since(p.begin));
+        }
+        if (round > 0 && p.limit > 0 && p.refused < 0 && seconds_since(begin_) + p.longest > p.limit) {
+            p.refused = round;
+        }
+        p.round = round;
+        p.begin = clock::now();
+    }
+    return p.refused < 0 || round < p.refused;
+}
+
+std::string run::left_out() const {
+    std::string all;
+    for (const auto& [suite, p] : progress_) {
+        if (p.refused >= 0) {
+            all += (all.empty() ? "" : ", ") + suite + " ran " + std::to_string(p.refused) + " of " +
+                   std::to_string(rounds()) + " rounds";
+        }
+    }
+    return all;
+}
+
+void run::add(const std::string& suite, const load& l, int threads, const std::string& peer, int round,
+              std::function<sample()> f) {
+    const auto get = [threads, f = std::move(f)] {
+        const sample s = f();
+        const double per_operation = s.operations > 0 ? s.seconds * 1e9 / s.operations : std::nan("");
+        return std::pair{s.seconds, per_operation * std::min(threads, cores())};
+    };
+    register_case(*this, suite, l, threads, peer, round, get);
+}
+
+void run::add_value(const std::string& suite, const load& l, int threads, const std::string& peer, int round,
+                    std::function<double()> f) {
+    const auto get = [f = std::move(f)] {
+        const auto begin = clock::now();
+        const double value = f();
+        return std::pair{seconds_since(begin), value};
+    };
+    register_case(*this, suite, l, threads, peer, round, get);
+}
+
+table load_table(const results& r, const load& l) {
+    table t{l.title, l.note, {"peer"}, {}, {}};
+    for (const int threads : l.threads) {
+        t.head.push_back(std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + l.unit);
+        t.head.emplace_back("min .. max");
+        t.head.emplace_back("/ weir");
+    }
+    std::map<int, double> widest;
+    for (const std::string& peer : r.peers(l.id)) {
+        for (const int threads : l.threads) {
+            widest[threads] = std::max(widest[threads], r.value(l.id, threads, peer).high);
+        }
+    }
+    for (const std::string& peer : r.peers(l.id)) {
+        std::vector<cell> row{peer};
+        for (const int threads : l.threads) {
+            const spread s = r.value(l.id, threads, peer);
+            if (!s) {
+                row.insert(row.end(), {"-", "", ""});
+                continue;
+            }
+            cell time(number(s.median));
+            const double whole = widest[threads] > 0 ? widest[threads] : 1;
+            time.low = s.low / whole;
+            time.middle = s.median / whole;
+            time.high = s.high / whole;
+            const spread ratio = r.ratio(l.id, threads, peer, ours);
+            row.push_back(std::move(time));
+            row.emplace_back(number(s.low) + " .. " + number(s.high));
+            row.emplace_back(ratio ? number(ratio.median) : "-");
+        }
+        if (peer == ours) {
+            t.strong.push_back(t.rows.size());
+        }
+        t.rows.push_back(std::move(row));
+    }
+    return t;
+}
+
+table losses_table(const results& r) {
+    struct loss {
+        const load* where;
+        int threads;
+        std::string peer;
+        spread ratio;
+    };
+    std::vector<loss> losses;
+    std::size_t compared = 0;
+    for (const load& l : r.loads()) {
+        for (const std::string& peer : r.peers(l.id)) {
+            for (const int threads : l.threads) {
+                const spread ratio =
+                    l.more_is_better ? r.ratio(l.id, threads, peer, ours) : r.ratio(l.id, threads, ours, peer);
+                const bool our_own = peer == ours || peer.rfind(std::string(ours) + '_', 0) == 0;  // or a variant
+                if (!l.compared || our_own || !ratio) {
+                    continue;
+                }
+                ++compared;
+                if (ratio.median > 1) {
+                    losses.push_back({&l, threads, peer, ratio});
+                }
+            }
+        }
+    }
+    table t{"Where weir loses", {}, {}, {}, {}, rank::losses};
+    if (compared == 0) {
+        t.note = "Nothing to say: this run has no row of weir's beside another.";
+        return t;
+    }
+    t.note = "Every row of this run that beats weir's, out of " + std::to_string(compared) +
+             " compared. The ratio is what weir takes, divided by what the other takes (time, bytes), in the same "
+             "round. Rows named floor, plain and unprotected do without any synchronisation.";
+    if (losses.empty()) {
+        t.rows.push_back({"Nowhere in this run."});
+        return t;
+    }
+    std::sort(losses.begin(), losses.end(),
+              [](const loss& a, const loss& b) { return a.ratio.median > b.ratio.median; });
+    t.head = {"load", "threads", "against", "weir / it", "min .. max", "sure"};
+    for (const loss& x : losses) {
+        t.rows.push_back({x.where->title, std::to_string(x.threads), x.peer, number(x.ratio.median),
+                          number(x.ratio.low) + " .. " + number(x.ratio.high),
+                          x.ratio.low > 1 ? "in every round" : "not in every round"});
+    }
+    return t;
+}
+
+}  // namespace bench
