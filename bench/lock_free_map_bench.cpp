@@ -27,7 +27,7 @@ struct dead_end {
 };
 constexpr std::array<dead_end, 0> dead_ends{};
 
-// ---- the loads, and the goals of weir's map ------------------------------------------------------------------------
+// The loads, and the goals of weir's map.
 
 const load hit{.id = "hit",
                .title = "hit, 1e6 entries",
@@ -170,7 +170,7 @@ const std::vector<goal>& goals() {
     return all;
 }
 
-// ---- the cases ------------------------------------------------------------------------------------------------------
+// The cases.
 
 struct shared {
     explicit shared(run& run_) : r(run_), in(sizes(run_.opt().smoke)) {}
@@ -390,7 +390,7 @@ void add_own_hashes(const shared_state& s) {
     });
 }
 
-// ---- memory: each peer in a process of its own ----------------------------------------------------------------------
+// Memory: each peer in a process of its own.
 
 struct memory {
     double bytes = 0;  // per entry, when all are in
@@ -463,7 +463,7 @@ void add_memory(const shared_state& s) {
 void add_memory(const shared_state&) {}
 #endif
 
-// ---- the tables -----------------------------------------------------------------------------------------------------
+// The tables.
 
 std::string range_of(const spread& s) { return number(s.low) + " .. " + number(s.high); }
 

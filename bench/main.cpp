@@ -16,6 +16,7 @@
 #ifdef __unix__
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 #endif
 
 namespace bench {
@@ -133,7 +134,7 @@ private:
     std::vector<table> shown_;
 };
 
-// ---- what to know about the machine and the build -------------------------------------------------------------------
+// What to know about the machine and the build.
 
 struct processor_time {
     double busy = 0;    // of all processes, seconds
@@ -325,7 +326,7 @@ int run_all(const options& o, int argc, char** argv) {
     }
     const auto failures = r.out().failures().size();
     if (failures != 0) {
-        std::printf("%zu errors, see above\n", failures);
+        std::printf("errors: %zu, see above\n", failures);
     }
     std::printf("report: %s\n", std::filesystem::absolute(file).lexically_normal().c_str());
     return failures == 0 ? 0 : 1;

@@ -932,8 +932,8 @@ TEST_P(hazard_pointers, an_object_without_a_link_is_protected_by_its_address) {
 
 // ---- the end of threads and of the process
 
-// Uses hazard pointers from the destructor of a thread_local. The two kinds differ in which of them is made first: the library's own
-// hook runs before the one and after the other.
+// Uses hazard pointers from the destructor of a thread_local. The two kinds differ in which of them is made first: the
+// library's own hook runs before the one and after the other.
 struct late_user {
     explicit late_user(std::atomic<int>& deletions) : deleted(&deletions) {}
     late_user(late_user const&) = delete;

@@ -15,9 +15,9 @@
 
 #include <dlfcn.h>
 
-// WEIR_TEST_SUITE     the suite's name: how the libraries were built
-// WEIR_TEST_ONE_DOMAIN  1: all share one default domain, 0: each has its own, -1: the compiler and the linker decide
-// WEIR_TEST_OPENED    defined: the libraries' file names follow in WEIR_TEST_FIRST and WEIR_TEST_SECOND, opened with RTLD_LOCAL
+// WEIR_TEST_SUITE: the suite's name, which says how the libraries were built.
+// WEIR_TEST_ONE_DOMAIN: 1: all share one default domain, 0: each has its own, -1: the compiler and the linker decide.
+// WEIR_TEST_OPENED: the libraries are opened with RTLD_LOCAL; WEIR_TEST_FIRST and WEIR_TEST_SECOND are their files.
 
 #define WEIR_TEST_IN(suite, name) TEST(suite, name)
 #define LIBRARY_TEST(name) WEIR_TEST_IN(WEIR_TEST_SUITE, name)

@@ -73,7 +73,8 @@ void run_on_own_processor(std::size_t me) {
 #endif
 }
 
-// Lets the other one go first, now and then: by a little where the two run at once, by a turn where they share a processor.
+// Lets the other one go first, now and then: by a little where the two run at once, by a turn where they share a
+// processor.
 void hesitate(weir_test::random_numbers& dice) {
     if (dice.one_in(64)) {
         std::this_thread::yield();
@@ -98,10 +99,10 @@ std::string name_of(testing::TestParamInfo<hazard_pointer_mode> const& info) {
 INSTANTIATE_TEST_SUITE_P(modes, hazard_pointer_race,
                          testing::Values(hazard_pointer_mode::membarrier, hazard_pointer_mode::seq_cst), name_of);
 
-// Each round has one object, one reader and one sweeper. The reader may win (it protects the object, the sweep keeps it) or the
-// sweeper may (it reclaims the object, the reader's second look sees that it is gone). Both at once is the failure that everything
-// rests on not happening: neither the announcement nor the unlinking was seen by the other side. Processors do it whenever they may
-// delay a store past a load.
+// Each round has one object, one reader and one sweeper. The reader may win (it protects the object, the sweep keeps
+// it) or the sweeper may (it reclaims the object, the reader's second look sees that it is gone). Both at once is the
+// failure that everything rests on not happening: neither the announcement nor the unlinking was seen by the other
+// side. Processors do it whenever they may delay a store past a load.
 TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
     struct object : hazard_link {};
     hazard_pointer_domain domain(GetParam());
@@ -117,7 +118,7 @@ TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
     std::array<std::uint64_t, 3> outcomes{};  // neither, reader, sweeper
     weir_test::findings wrong;
     const std::uint64_t rounds =
-        scaled(GetParam() == hazard_pointer_mode::membarrier ? 20'000 : 200'000);  // a barrier is slow
+        scaled(GetParam() == hazard_pointer_mode::membarrier ? 20'000 : 200'000, 5000);  // a barrier is slow
 
     weir_test::run_together(2, [&](std::size_t me) {
         run_on_own_processor(me);
@@ -157,8 +158,10 @@ TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
     EXPECT_TRUE(wrong.none()) << wrong;
     RecordProperty("reader_won", std::to_string(outcomes[1]));
     RecordProperty("sweeper_won", std::to_string(outcomes[2]));
-    EXPECT_GT(outcomes[1], 0U) << "the reader never won: this test has shown nothing";
-    EXPECT_GT(outcomes[2], 0U) << "the sweeper never won: this test has shown nothing";
+    if (outcomes[0] + outcomes[1] + outcomes[2] == rounds) {
+        EXPECT_GT(outcomes[1], 0U) << "the reader never won: this test has shown nothing";
+        EXPECT_GT(outcomes[2], 0U) << "the sweeper never won: this test has shown nothing";
+    }
 }
 
 }  // namespace

@@ -62,7 +62,15 @@ struct hazard_pointer_stats {
     std::size_t reclaimed = 0;        // objects reclaimed; those of sweep() are their container's to count
 };
 
-/// Deletes a T: what std::default_delete<T> does.
+/// What hazard pointers can protect: an object with one hazard_link (or hazard_pointer_obj_base), public and not
+/// virtual, for a virtual base is found through the object, which may be gone. Or an object that has none: then its own
+/// address is protected.
+template <class T>
+concept hazard_protectable = !std::is_base_of_v<hazard_link, T> || requires(hazard_link const* link) {
+    static_cast<T const*>(link);
+};
+
+/// Deletes a T, as std::default_delete<T> does.
 template <class D, class T>
 concept hazard_deleter = std::default_initializable<D> && std::is_move_assignable_v<D> && std::invocable<D&, T*>;
 
@@ -191,9 +199,8 @@ public:
     ///           is called.
     /// Cost:     one compare-exchange, and a sweep in about every sweep_threshold() calls. No allocation but the
     ///           thread's first.
-    void retire(D d = D(),
-                hazard_pointer_domain& domain = hazard_pointer_default_domain()) noexcept requires hazard_deleter<D, T>;
-    void retire(hazard_pointer_domain& domain) noexcept requires hazard_deleter<D, T> { retire(D(), domain); }
+    void retire(D d = D(), hazard_pointer_domain& domain = hazard_pointer_default_domain()) noexcept;
+    void retire(hazard_pointer_domain& domain) noexcept { retire(D(), domain); }
 
 protected:
     hazard_pointer_obj_base() = default;
@@ -282,9 +289,6 @@ namespace detail {
 template <class T>
 std::uintptr_t hazard_address(T const* object) noexcept {
     if constexpr (std::is_base_of_v<hazard_link, T>) {
-        static_assert(
-            requires(hazard_link const* link) { static_cast<T const*>(link); },
-            "weir: an object has exactly one hazard_link or hazard_pointer_obj_base, public and not virtual");
         return reinterpret_cast<std::uintptr_t>(static_cast<hazard_link const*>(object));
     } else {
         return reinterpret_cast<std::uintptr_t>(object);
@@ -295,6 +299,7 @@ std::uintptr_t hazard_address(T const* object) noexcept {
 
 template <class T>
 T* hazard_pointer::protect(std::atomic<T*> const& src) noexcept {
+    static_assert(hazard_protectable<T>);
     T* ptr = src.load(std::memory_order_relaxed);  // relaxed: a guess, the second look acquires
     for (;;) {
         reset_protection(ptr);
@@ -308,6 +313,7 @@ T* hazard_pointer::protect(std::atomic<T*> const& src) noexcept {
 
 template <class T>
 bool hazard_pointer::try_protect(T*& ptr, std::atomic<T*> const& src) noexcept {
+    static_assert(hazard_protectable<T>);
     T* const wanted = ptr;
     reset_protection(wanted);
     ptr = src.load(std::memory_order_acquire);  // E1 acquire
@@ -320,12 +326,14 @@ bool hazard_pointer::try_protect(T*& ptr, std::atomic<T*> const& src) noexcept {
 
 template <class T>
 void hazard_pointer::reset_protection(T const* ptr) noexcept {
+    static_assert(hazard_protectable<T>);
     assert(!empty());
     detail::announce(*slot_, detail::hazard_address(ptr));
 }
 
 template <class T, class D>
-void hazard_pointer_obj_base<T, D>::retire(D d, hazard_pointer_domain& domain) noexcept requires hazard_deleter<D, T> {
+void hazard_pointer_obj_base<T, D>::retire(D d, hazard_pointer_domain& domain) noexcept {
+    static_assert(hazard_deleter<D, T>);  // not sooner: T is complete only now
     deleter_ = std::move(d);
     this->reclaim_retired = [](detail::hazard_garbage& garbage) noexcept {
         auto& base = static_cast<hazard_pointer_obj_base&>(garbage);

@@ -23,8 +23,8 @@
 // Retired objects wait in lists that are pushed one by one and taken whole, so that no list can suffer from ABA: one in
 // each record, for the thread at home there, and one of the domain for all others. Every list can be taken by any
 // thread; that one ends, or sleeps for ever, keeps nothing from being reclaimed. Threads count what they push in steps
-// of `batch`; whoever finds the count at the threshold sets it to 0 and sweeps all lists. What is protected goes back
-// to the domain's list and is counted again.
+// of hazard_batch; whoever finds the count at the threshold sets it to 0 and sweeps all lists. What is protected goes
+// back to the domain's list and is counted again.
 //
 // Bound: `listed_` stays below the threshold but for what is being swept, each list's last step is uncounted, and a
 // sweep keeps at most one object for each slot, which is half a threshold.
@@ -33,7 +33,7 @@ namespace weir::inline v0 {
 
 namespace detail {
 
-inline constexpr std::size_t hazard_least_sweep = 1024;  // smaller: the barrier shows (bench); larger: more garbage
+inline constexpr std::size_t hazard_least_sweep = 1024;  // smaller: the barrier shows; larger: garbage, no speed
 inline constexpr std::size_t hazard_batch = 64;          // retirements that a list may leave uncounted
 
 // Thread sanitizers do not know membarrier.
