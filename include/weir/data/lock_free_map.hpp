@@ -76,7 +76,7 @@ private:
 
 /// A concurrent hash map.
 /// Threads:  every member but constructor and destructor, from any thread at once, also from callbacks of the map itself.
-/// Memory:   256 bytes at most while empty, nothing allocated; a node for each entry and about 64 / 3 bytes of table. Erased and
+/// Memory:   256 bytes at most while empty, nothing allocated; a node for each entry, and 16 to 32 bytes of table. Erased and
 ///           replaced values are destroyed soon, by some thread that uses the map; quiesce() does it now. Kept back at any time:
 ///           a batch (64 KiB of nodes, at most 1024) for each of 4 to 64 bins and for each thread suspended within a sweep, and what
 ///           readers are looking at: a stopped reader keeps one value, one overflow block and two tables, whatever others write.

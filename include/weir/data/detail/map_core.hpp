@@ -233,9 +233,8 @@ private:
     void settle(bucket& child, inheritance const& heir) noexcept;
     void destroy_entries(bucket& b) noexcept;
     [[nodiscard]] static int bits_for(std::size_t entries) noexcept;
-    [[nodiscard]] static std::size_t threshold(table const& t) noexcept {
-        return t.buckets() * 13 / 4;  // entries before the table grows: 3.25 of 6 slots
-    }
+    // Entries that a table of 2^bits buckets holds before the map grows: 4 for 6 slots. Then one bucket in nine overflows.
+    [[nodiscard]] static constexpr std::size_t room(int bits) noexcept { return std::size_t{4} << bits; }
 
     [[nodiscard]] std::uint64_t hash_of(node const& n) const noexcept {
         if constexpr (keeps_hash) {

@@ -50,7 +50,7 @@ void map_core<K, T, H, E, A>::destroy(node* n) noexcept {
 template <class K, class T, class H, class E, class A>
 int map_core<K, T, H, E, A>::bits_for(std::size_t entries) noexcept {
     int bits = table::least_bits;
-    while (((std::size_t{1} << bits) * 13 / 4) < entries) {
+    while (room(bits) < entries) {
         ++bits;
     }
     return bits;
@@ -86,7 +86,7 @@ void map_core<K, T, H, E, A>::after_insert(table& t, bool spilled) noexcept {
     if (spilled || (share & (t.bits() < 8 ? 7U : 63U)) == 0) [[unlikely]] {
         if (root_.load(std::memory_order_relaxed) == &t &&        // relaxed: a hint, grow() decides
             t.next.load(std::memory_order_relaxed) == nullptr &&  // relaxed: a hint, grow() decides
-            size() > threshold(t)) {
+            size() > room(t.bits())) {
             try {
                 grow(t);
             } catch (...) {  // the entry is stored, its table is only fuller than it should be
