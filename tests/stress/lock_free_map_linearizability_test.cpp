@@ -2,6 +2,7 @@
 #include <weir/base/hazard_pointer.hpp>
 #include <weir/data/lock_free_map.hpp>
 
+#include "support/interruptions.hpp"
 #include "support/linearizability.hpp"
 #include "support/map_calls.hpp"
 #include "support/map_history.hpp"
@@ -22,7 +23,8 @@
 #include <gtest/gtest.h>
 
 // Each round has a new, empty map: eight threads call everything on a few hot keys, two more fill in other keys so that the
-// table grows all the while. Hash, comparison and copies stumble: a thread is often interrupted in the middle of a call.
+// table grows all the while. Hash, comparison and copies stumble, signals interrupt at any instruction: a thread is often
+// stopped in the middle of a call.
 
 namespace {
 
@@ -74,8 +76,10 @@ struct plan_of_round {
 template <class Map>
 void play(plan_of_round const& round, std::uint64_t seed) {
     Map map({.capacity = seed % 4, .seed = seed});
+    interruptions often;
     std::vector<std::vector<map_timed_call>> recorded(round.threads + 1);
     run_together(round.threads + round.fillers, [&](std::size_t i) {
+        const interruptions::subject me(often);
         random_numbers dice(seed * 1000 + i);
         if (i >= round.threads) {
             const std::uint64_t first = filler + i * round.filler_keys;
@@ -153,13 +157,13 @@ INSTANTIATE_TEST_SUITE_P(mode, lock_free_map_linearizability,
 }  // namespace
 
 TEST_P(lock_free_map_linearizability, calls_on_hot_keys_take_effect_one_after_the_other_while_the_table_grows) {
-    play_all<numbers>(400);
+    play_all<numbers>(100);
 }
 
 TEST_P(lock_free_map_linearizability, calls_with_values_of_many_words_take_effect_one_after_the_other) {
-    play_all<wide_numbers>(300);
+    play_all<wide_numbers>(75);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_keys_of_one_hash_take_effect_one_after_the_other) {
-    play_all<crowded>(300);
+    play_all<crowded>(60);
 }

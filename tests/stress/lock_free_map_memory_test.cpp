@@ -103,7 +103,7 @@ TEST(lock_free_map_memory, a_churn_of_many_threads_leaves_what_a_fresh_map_needs
     constexpr number live = 100'000;
     constexpr std::size_t threads = 4;
     const auto fresh = static_cast<double>(bytes_of_fresh_map(live));
-    const std::size_t churn = scaled(500'000);
+    const std::size_t churn = scaled(200'000);
     booked<numbers> b;
     run_together(threads, [&](std::size_t i) {
         const number first = i << 40;

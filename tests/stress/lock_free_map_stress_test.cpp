@@ -3,9 +3,11 @@
 #include <weir/data/lock_free_map.hpp>
 
 #include "support/counting_allocator.hpp"
+#include "support/interruptions.hpp"
 #include "support/linearizability.hpp"
 #include "support/map_calls.hpp"
 #include "support/map_history.hpp"
+#include "support/quarantine_allocator.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
@@ -94,7 +96,7 @@ TEST(lock_free_map_stress, readers_never_see_half_of_a_value) {
             case 1: map.assign(key, wide_value(dice.next())); break;
             case 2: map.upsert(key, wide_value(n), [&](wide_value const& v) {
                 look(v);
-                return wide_value(v.word[0] + 1);
+                return wide_value(v.number() + 1);
             }); break;
             case 3:
                 if (const auto old = map.exchange(key, wide_value(n))) {
@@ -237,6 +239,171 @@ TEST(lock_free_map_stress, what_was_inserted_is_there_for_everybody_at_once_whil
     EXPECT_TRUE(wrong.none()) << wrong;
     EXPECT_EQ(map.size(), writers * (100 + (each - 100) / 2));
     EXPECT_GT(map.stats().growths, 3U);
+}
+
+// The same with threads that are interrupted at any instruction, freed memory that is poisoned, and a thread that has
+// garbage freed at once: what the races of a few instructions need to be seen.
+
+namespace {
+
+struct one_hash_of_few {
+    std::size_t operator()(number key) const noexcept { return key < 100 ? 1 : key; }
+};
+template <class Hash>
+using quarantined = weir::lock_free_map<number, wide_value, Hash, std::equal_to<number>,
+                                        quarantine_allocator<std::pair<number const, wide_value>>>;
+
+/// Keys that are only ever replaced are there at each look, whole, and never older than before.
+template <class Hash>
+void replace_and_look(number keys, bool grow, std::size_t looks) {
+    quarantined<Hash> map;
+    for (number key = 0; key < keys; ++key) {
+        ASSERT_TRUE(map.try_emplace(key, 0U));
+    }
+    findings wrong;
+    std::atomic<bool> stop{false};
+    interruptions often;
+    crew writers;
+    for (std::size_t i = 0; i < 3; ++i) {
+        writers.start([&, i] {
+            const interruptions::subject me(often);
+            for (number n = 1; !stop.load(); ++n) {
+                const number key = n % keys;
+                if (i == 0) {  // the only one who changes the values
+                    map.insert_or_assign(key, wide_value(n));
+                } else if (i == 1) {  // the others replace them by their like
+                    map.update(key, [&](wide_value const& v) {
+                        wrong.expect(v.whole(), "update saw a torn or dead value");
+                        return v;
+                    });
+                } else if (grow && n < 50'000) {
+                    map.try_emplace(1000 + n, n);
+                } else {
+                    map.quiesce();
+                }
+            }
+        });
+    }
+    run_together(3, [&](std::size_t) {
+        const interruptions::subject me(often);
+        std::vector<number> newest(keys, 0);
+        for (std::size_t n = 0; n < looks; ++n) {
+            const number key = n % keys;
+            number now = 0;
+            const bool there = map.visit(key, [&](wide_value const& v) {
+                now = v.number();
+                wrong.expect(v.whole(), "a torn or dead value");
+            });
+            wrong.expect(there, "a key that is only ever replaced was not there");
+            wrong.expect(now >= newest[key], "an older value came back");
+            newest[key] = now;
+        }
+    });
+    stop = true;
+    writers.join();
+    EXPECT_TRUE(wrong.none()) << wrong;
+}
+
+}  // namespace
+
+TEST(lock_free_map_stress, interrupted_readers_find_a_key_that_is_only_ever_replaced) {
+    replace_and_look<std::hash<number>>(1, false, scaled(6'000'000));
+    replace_and_look<std::hash<number>>(3, true, scaled(6'000'000));
+}
+
+TEST(lock_free_map_stress, interrupted_readers_find_keys_in_an_overflowing_bucket) {
+    replace_and_look<one_hash_of_few>(12, false, scaled(4'000'000));
+    replace_and_look<one_hash_of_few>(12, true, scaled(4'000'000));
+}
+
+TEST(lock_free_map_stress, an_interrupted_walk_sees_a_crowded_bucket_as_it_was_at_one_moment) {
+    struct bucket_of {
+        number lasting;  // more than six: with overflow
+        bool replaced;   // they are only replaced, so that nothing else betrays that one of them was freed
+    };
+    for (auto const& [lasting, replaced] : {bucket_of{2, false}, bucket_of{8, false}, bucket_of{4, true}}) {
+        quarantined<one_hash_of_few> map;
+        for (number key = 0; key < lasting; ++key) {
+            ASSERT_TRUE(map.try_emplace(key, key));
+        }
+        findings wrong;
+        interruptions often;
+        std::atomic<bool> stop{false};
+        crew storm;
+        for (std::size_t i = 0; i < 3; ++i) {
+            storm.start([&, i, lasting = lasting, replaced = replaced] {
+                const interruptions::subject me(often);
+                random_numbers dice(i);
+                for (number n = 0; !stop.load(); ++n) {
+                    const number key = lasting + dice.below(3);
+                    switch (replaced ? 2 : dice.below(4)) {
+                    case 0: map.try_emplace(key, key); break;
+                    case 1: map.erase(key); break;
+                    default: map.assign(n % lasting, wide_value(n % lasting)); break;  // replaced by its like
+                    }
+                    if (n % 64 == 0) {
+                        map.quiesce();
+                    }
+                }
+            });
+        }
+        run_together(2, [&, lasting = lasting](std::size_t) {
+            const interruptions::subject me(often);
+            for (std::size_t n = 0; n < scaled(500'000); ++n) {
+                std::array<int, 16> times{};
+                map.for_each([&](number key, wide_value const& v) {
+                    wrong.expect(key < 16 && v == wide_value(key), "a dead entry");
+                    ++times[key % 16];
+                });
+                for (number key = 0; key < 16; ++key) {
+                    wrong.expect(key >= lasting || times[key] == 1, "a lasting key was not seen exactly once");
+                    wrong.expect(times[key] <= 1, "a key was seen twice");
+                }
+                number seen = 0;  // a bit for each lasting key
+                map.for_each_relaxed([&](number key, wide_value const& v) {
+                    wrong.expect(key < 16 && v == wide_value(key), "a dead entry");
+                    seen |= key < lasting ? number{1} << key : 0;
+                });
+                wrong.expect(seen == (number{1} << lasting) - 1, "a lasting key was not seen by for_each_relaxed");
+            }
+        });
+        stop = true;
+        storm.join();
+        EXPECT_TRUE(wrong.none()) << wrong;
+    }
+}
+
+TEST(lock_free_map_stress, interrupted_insertions_of_a_key_never_both_win) {
+    quarantined<one_hash_of_few> map;
+    constexpr number keys = 3;
+    std::array<std::atomic<int>, keys> owners{};
+    findings wrong;
+    interruptions often;
+    run_together(6, [&](std::size_t i) {
+        const interruptions::subject me(often);
+        random_numbers dice(i);
+        for (std::size_t n = 0; n < scaled(1'000'000); ++n) {
+            const number key = dice.below(keys);
+            if (map.try_emplace(key, key)) {  // the key is ours until we erase it
+                wrong.expect(owners[key].fetch_add(1) == 0, "two insertions of one key won");
+                wrong.expect(map.contains(key), "an own key is gone");
+                owners[key].fetch_sub(1);
+                wrong.expect(map.erase(key), "an own key is gone");
+            }
+            if (n % 256 == 0) {
+                map.quiesce();
+            }
+        }
+    });
+    EXPECT_TRUE(wrong.none()) << wrong;
+    EXPECT_TRUE(map.empty());
+    for (number key = 0; key < keys; ++key) {
+        EXPECT_FALSE(map.contains(key)) << "it was there twice";
+    }
+    for (number key = 10; key < 16; ++key) {  // six slots a bucket, and all of them are free again
+        EXPECT_TRUE(map.try_emplace(key, key));
+    }
+    EXPECT_EQ(map.stats().overflowed, 0U) << "a slot was reserved and never given back";
 }
 
 // Nothing is lost, nothing is done twice.

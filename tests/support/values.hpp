@@ -121,18 +121,22 @@ struct wide_value {
     wide_value() noexcept : wide_value(0) {}
     explicit wide_value(std::uint64_t n) noexcept {
         for (std::uint64_t i = 0; i < 8; ++i) {
-            word[i] = (n + i) * 0x9e3779b97f4a7c15ULL;
+            word[i] = n + i * step;
         }
     }
+    [[nodiscard]] std::uint64_t number() const noexcept { return word[0]; }
     [[nodiscard]] bool whole() const noexcept {
         for (std::uint64_t i = 1; i < 8; ++i) {
-            if (word[i] != word[0] + i * 0x9e3779b97f4a7c15ULL) {
+            if (word[i] != word[0] + i * step) {
                 return false;
             }
         }
         return true;
     }
     friend bool operator==(wide_value const&, wide_value const&) = default;
+
+private:
+    static constexpr std::uint64_t step = 0x9e3779b97f4a7c15ULL;
 };
 
 /// Lets another thread run, now and then, in the middle of whatever calls it. With few cores it is this that makes
