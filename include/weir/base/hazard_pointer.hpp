@@ -30,7 +30,8 @@
 // Libraries: those that share inline variables (default visibility) share the default domain. One built with hidden
 //            visibility, opened by dlopen with RTLD_LOCAL, or linked with -Bsymbolic, may have its own. An object is
 //            safe if all who protect and retire it name one domain; so what crosses such a border carries a pointer to
-//            its domain, as weir's containers do.
+//            its domain, as weir's containers do. A library with a domain of its own must stay loaded: threads keep
+//            slots of it.
 // fork:      nothing blocks in the child. What threads of the parent protected, or had taken in a sweep, stays as it is
 //            for ever.
 // Exit:      the default domain serves before the first static constructor and after the last destructor, thread_local
