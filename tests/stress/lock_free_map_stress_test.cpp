@@ -321,7 +321,9 @@ TEST(lock_free_map_stress, an_interrupted_walk_sees_a_crowded_bucket_as_it_was_a
         number lasting;  // more than six: with overflow
         bool replaced;   // they are only replaced, so that nothing else betrays that one of them was freed
     };
-    for (auto const& [lasting, replaced] : {bucket_of{2, false}, bucket_of{8, false}, bucket_of{4, true}}) {
+    for (bucket_of const& of : {bucket_of{2, false}, bucket_of{8, false}, bucket_of{4, true}}) {
+        const number lasting = of.lasting;
+        const bool replaced = of.replaced;
         quarantined<one_hash_of_few> map;
         for (number key = 0; key < lasting; ++key) {
             ASSERT_TRUE(map.try_emplace(key, key));
@@ -331,7 +333,7 @@ TEST(lock_free_map_stress, an_interrupted_walk_sees_a_crowded_bucket_as_it_was_a
         std::atomic<bool> stop{false};
         crew storm;
         for (std::size_t i = 0; i < 3; ++i) {
-            storm.start([&, i, lasting = lasting, replaced = replaced] {
+            storm.start([&, i] {
                 const interruptions::subject me(often);
                 random_numbers dice(i);
                 for (number n = 0; !stop.load(); ++n) {
@@ -347,7 +349,7 @@ TEST(lock_free_map_stress, an_interrupted_walk_sees_a_crowded_bucket_as_it_was_a
                 }
             });
         }
-        run_together(2, [&, lasting = lasting](std::size_t) {
+        run_together(2, [&](std::size_t) {
             const interruptions::subject me(often);
             for (std::size_t n = 0; n < scaled(500'000); ++n) {
                 std::array<int, 16> times{};
