@@ -1,6 +1,8 @@
 // weir (BSL-1.0). hash: what seeded_hash promises about spread, and that no key set made without the seed undoes it.
 #include <weir/base/hash.hpp>
 
+#include "support/hostile_keys.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -249,88 +251,9 @@ TEST(seeded_hash, lets_no_two_results_of_an_avalanching_hash_meet_more_than_twic
 
 // --- Flooding --------------------------------------------------------------------------------------------------------
 
-// What an attacker does who has read the header and guesses that the seed is 0: runs the hash backwards.
-class attacker {
-public:
-    // Solves  a * x mod 2^128  in  [y * 2^64, (y + 1) * 2^64).  The pairs (x, a * x mod 2^128) are a lattice in the plane;
-    // Euclid's algorithm, stopped half-way, is a short basis of it, and the wanted point is near the target's rounding.
-    attacker() {
-        wide const a = wide{weir::detail::splitmix64(0, 1)} << 64 | weir::detail::splitmix64(0, 2);
-        wide rest = a;             // rest == a * factor
-        wide next = (~a + 1) % a;  // next == a * next_factor, both modulo 2^128
-        std::uint64_t factor = 1;
-        std::uint64_t next_factor = quotient_of_all(a);
-        bool positive = true;
-        while (next >> 64 != 0) {
-            wide const times = rest / next;
-            std::uint64_t const further = factor + static_cast<std::uint64_t>(times) * next_factor;
-            factor = std::exchange(next_factor, further);
-            rest = std::exchange(next, rest % next);
-            positive = !positive;
-        }
-        near_ = factor;
-        far_ = next_factor;
-        positive_ = positive;
-        offset_ = static_cast<std::uint64_t>(rest >> 65);
-    }
-
-    // A key that the seed 0 sends to result, if there is one (there is for two results in three).
-    template <class Hash>
-    std::optional<std::uint64_t> key_for(seeded_hash<Hash> const& hash, std::uint64_t result) const {
-        std::uint64_t const y = weir::is_avalanching<Hash> ? result : unmixed(result);
-        std::uint64_t const u = weir::detail::multiply_high(y, far_);
-        std::uint64_t const v = weir::detail::multiply_high(y, near_) + (positive_ ? 0 - offset_ : offset_);
-        for (std::uint64_t i = 0; i < 25; ++i) {
-            std::uint64_t const first = (u + i % 5 - 2) * near_;
-            std::uint64_t const second = (v + i / 5 - 2) * far_;
-            std::uint64_t const key = positive_ ? first - second : second - first;
-            if (hash(key) == result) {
-                return key;
-            }
-        }
-        return std::nullopt;
-    }
-
-private:
-    static std::uint64_t quotient_of_all(wide a) {  // 2^128 / a, rounded down
-        return static_cast<std::uint64_t>((~a + 1) / a + 1);
-    }
-
-    static std::uint64_t unmixed(std::uint64_t y) {
-        constexpr std::uint64_t multiplier = 0x9fb21c651e98df25u;
-        std::uint64_t inverse = multiplier;  // right in the lowest 3 bits; each step doubles that
-        for (int i = 0; i < 5; ++i) {
-            inverse *= 2 - multiplier * inverse;
-        }
-        y ^= y >> 32;
-        y *= inverse;
-        return y ^ (y >> 32);
-    }
-
-    std::uint64_t near_;  // the factors of the two basis vectors; their signs differ
-    std::uint64_t far_;
-    bool positive_;         // the sign of near_
-    std::uint64_t offset_;  // from the corner of the target to its middle
-};
-
-// 20 000 keys, different and arbitrary but for this: with seed 0 they share the top 16 bits and the lowest 8.
-template <class Hash>
-std::vector<std::uint64_t> crafted_keys() {
-    seeded_hash<Hash> const guessed(Hash{}, 0);
-    attacker const me;
-    numbers draw(4);
-    std::vector<std::uint64_t> keys;
-    for (int trial = 0; trial < 100000 && keys.size() < 20000; ++trial) {
-        if (auto const key = me.key_for(guessed, 0xbad0000000000000u | (draw() >> 16 & 0xffffffffff00u) | 0x5au)) {
-            keys.push_back(*key);
-        }
-    }
-    return keys;
-}
-
 template <class Hash>
 void expect_that_crafted_keys_spread() {
-    std::vector<std::uint64_t> const keys = crafted_keys<Hash>();
+    std::vector<std::uint64_t> const keys = weir_test::flooding_keys<Hash>(20000, 0, 16, 8);
     ASSERT_EQ(keys.size(), 20000u);
     ASSERT_EQ(std::unordered_set<std::uint64_t>(keys.begin(), keys.end()).size(), keys.size());
     ASSERT_EQ(spread_of(seeded_hash<Hash>(Hash{}, 0), keys, 16).longest, keys.size()) << "the attack itself must work";
@@ -358,7 +281,7 @@ TEST(seeded_hash, spreads_keys_crafted_against_an_avalanching_hash_like_chance) 
 }
 
 TEST(seeded_hash, spreads_them_also_under_the_seeds_that_objects_draw_for_themselves) {
-    std::vector<std::uint64_t> const keys = crafted_keys<identity>();
+    std::vector<std::uint64_t> const keys = weir_test::flooding_keys<identity>(20000, 0, 16, 8);
     ASSERT_EQ(keys.size(), 20000u);
     for (int round = 0; round < 10; ++round) {
         EXPECT_LE(spread_of(seeded_hash<identity>(), keys, 15).longest, 14u);

@@ -3,6 +3,7 @@
 #include <weir/data/lock_free_map.hpp>
 
 #include "support/counting_allocator.hpp"
+#include "support/faults.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/values.hpp"
@@ -144,19 +145,10 @@ struct throwing : kind_base {
     static constexpr std::uint64_t keys = 100;
     struct tag {};
     using body = tracked<tag, on_copy::throws>;
-    struct hash {
-        std::size_t operator()(body const& b) const {
-            faults::point();
-            return std::hash<number>{}(b.number() / 4);  // four keys each share a hash
-        }
+    struct shared_hash {
+        std::size_t operator()(body const& b) const noexcept { return std::hash<number>{}(b.number() / 4); }  // four keys share one
     };
-    struct equal {
-        bool operator()(body const& a, body const& b) const {
-            faults::point();
-            return a == b;
-        }
-    };
-    using map = weir::lock_free_map<body, body, hash, equal>;
+    using map = weir::lock_free_map<body, body, throwing_hash<body, shared_hash>, throwing_equal<body>>;
     static body key(number n) { return body(n); }
     static body value(number n) { return body(n); }
     static number read(body const& v) { return v.number(); }

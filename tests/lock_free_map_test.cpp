@@ -5,6 +5,7 @@
 #include <weir/data/lock_free_map.hpp>
 
 #include "support/counting_allocator.hpp"
+#include "support/hostile_keys.hpp"
 #include "support/random.hpp"
 #include "support/threads.hpp"
 #include "support/values.hpp"
@@ -57,18 +58,6 @@ auto contents(Map const& map) {
         EXPECT_TRUE(all.emplace(key, value).second) << "a key came twice";
     });
     return all;
-}
-
-/// `count` numbers whose hash under seed 0 agrees in ten bits, at the top or at the bottom.
-std::vector<std::uint64_t> crafted_keys(std::size_t count, int shift) {
-    const weir::seeded_hash<std::hash<std::uint64_t>> unseeded(std::hash<std::uint64_t>{}, 0);
-    std::vector<std::uint64_t> keys;
-    for (std::uint64_t candidate = 1; keys.size() < count; ++candidate) {
-        if (((unseeded(candidate) >> shift) & 0x3ff) == 0x155) {
-            keys.push_back(candidate);
-        }
-    }
-    return keys;
 }
 
 }  // namespace
@@ -995,14 +984,14 @@ TEST(lock_free_map, keeps_patterned_keys_in_short_chains) {
 }
 
 TEST(lock_free_map, is_not_slowed_down_by_keys_crafted_against_its_mixing) {
-    for (const int shift : {54, 0}) {  // agreeing top bits would fill few buckets, agreeing low bits share one tag
-        const auto keys = crafted_keys(20000, shift);
+    for (const unsigned top : {10U, 0U}) {  // agreeing top bits would fill few buckets, agreeing low bits share one tag
+        const auto keys = flooding_keys<std::hash<std::uint64_t>>(20000, 0, top, 10 - top);
         numbers map;
         for (const std::uint64_t key : keys) {
             EXPECT_TRUE(map.insert(key, key));
         }
         EXPECT_EQ(map.size(), keys.size());
-        EXPECT_LE(map.stats().longest_chain, 32U) << "agreeing bits from " << shift;
+        EXPECT_LE(map.stats().longest_chain, 32U) << "agreeing bits at the top: " << top;
         for (const std::uint64_t key : keys) {
             ASSERT_EQ(map.find(key), key);
         }
@@ -1011,8 +1000,8 @@ TEST(lock_free_map, is_not_slowed_down_by_keys_crafted_against_its_mixing) {
 
 TEST(lock_free_map, survives_crafted_keys_even_if_the_seed_is_known) {
     std::size_t longest = 0;
-    for (const int shift : {54, 0}) {
-        const auto keys = crafted_keys(3000, shift);
+    for (const unsigned top : {10U, 0U}) {
+        const auto keys = flooding_keys<std::hash<std::uint64_t>>(3000, 0, top, 10 - top);
         numbers map({.seed = 0});
         for (const std::uint64_t key : keys) {
             EXPECT_TRUE(map.insert(key, key));

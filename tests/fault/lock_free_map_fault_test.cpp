@@ -1,11 +1,14 @@
 // weir (BSL-1.0). lock_free_map_fault_test: whatever fails, at whatever moment, loses nothing and leaves nothing behind.
 #include <weir/data/lock_free_map.hpp>
 
+#include "linearizability/map_history.hpp"
 #include "support/counting_allocator.hpp"
+#include "support/failing_new.hpp"
+#include "support/faults.hpp"
 #include "support/map_calls.hpp"
-#include "support/map_history.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
+#include "support/sweep.hpp"
 #include "support/threads.hpp"
 #include "support/values.hpp"
 
@@ -14,7 +17,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,52 +29,10 @@
 
 #include <gtest/gtest.h>
 
-// Two kinds of faults. planned_fault: the n-th time that the calling thread runs the user's code (hash, comparison, copy,
-// callback). bad_alloc: the n-th allocation, through the map's allocator or through operator new, which is replaced below.
+// Three kinds of faults. planned_fault: the n-th time that the calling thread runs the user's code (hash, comparison, copy,
+// callback). bad_alloc: the n-th allocation, through the map's allocator or through operator new.
 // For each n, until the call gets through: what the call threw, the map is what it was before; then the call is made again,
 // without a fault, and must do what it should.
-
-namespace {
-thread_local std::size_t news_until_failure = 0;  // 0: none fails
-}  // namespace
-
-// The thread sanitizer of clang brings an operator new that cannot be replaced.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WEIR_TEST_NEW_IS_NOT_OURS
-#endif
-#endif
-#ifndef WEIR_TEST_NEW_IS_NOT_OURS
-namespace {
-void* allocate(std::size_t size, std::size_t alignment) {
-    if (news_until_failure != 0 && --news_until_failure == 0) {
-        throw std::bad_alloc{};
-    }
-    void* const p = alignment <= alignof(std::max_align_t)
-                        ? std::malloc(size == 0 ? 1 : size)
-                        : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-    if (p == nullptr) {
-        throw std::bad_alloc{};
-    }
-    return p;
-}
-
-}  // namespace
-
-// noinline: g++ takes malloc and free for a mismatch when it sees only one of them through a call
-[[gnu::noinline]] void* operator new(std::size_t size) { return allocate(size, 0); }
-[[gnu::noinline]] void* operator new[](std::size_t size) { return allocate(size, 0); }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
-[[gnu::noinline]] void* operator new[](std::size_t size, std::align_val_t a) { return allocate(size, static_cast<std::size_t>(a)); }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-#endif
 
 namespace {
 
@@ -85,19 +45,12 @@ using faulty_key = tracked<key_tag, on_copy::throws>;
 using faulty_value = tracked<value_tag, on_copy::throws>;
 using rigid_value = tracked<value_tag, on_copy::throws, on_move::throws>;  // copied where others are moved
 
-struct faulty_hash {
+struct number_or_seven {
     bool constant = false;
-    std::size_t operator()(faulty_key const& key) const {
-        faults::point();
-        return constant ? 7 : key.number();
-    }
+    std::size_t operator()(faulty_key const& key) const noexcept { return constant ? 7 : key.number(); }
 };
-struct faulty_equal {
-    bool operator()(faulty_key const& a, faulty_key const& b) const {
-        faults::point();
-        return a == b;
-    }
-};
+using faulty_hash = throwing_hash<faulty_key, number_or_seven>;
+using faulty_equal = throwing_equal<faulty_key>;
 template <class Value>
 using faulty_map = weir::lock_free_map<faulty_key, Value, faulty_hash, faulty_equal,
                                        counting_allocator<std::pair<faulty_key const, Value>>>;
@@ -149,7 +102,7 @@ public:
     using map_type = faulty_map<Value>;
 
     patient(setting const& s, bool target_present)
-        : map_({.seed = 3}, faulty_hash{s.constant_hash}, {},
+        : map_({.seed = 3}, faulty_hash{{s.constant_hash}}, {},
                counting_allocator<std::pair<faulty_key const, Value>>(book_)) {
         if (target_present && s.target_first) {
             map_.try_emplace(faulty_key(0), 1U);
@@ -198,41 +151,34 @@ void expect_nobody_alive() {
     EXPECT_EQ(census<value_tag>::misuses.load(), 0) << "dead values were used";
 }
 
-#ifdef WEIR_TEST_NEW_IS_NOT_OURS
-constexpr bool news_can_fail = false;
-#else
-constexpr bool news_can_fail = true;
-#endif
-
-enum class fault { user_code, allocator, operator_new };
-
-/// Makes the call with the n-th fault. True if the fault came, whether or not the call let it out.
-template <class F>
-bool with_fault(fault kind, std::size_t nth, ledger& book, F&& call, bool& threw) {
-    threw = false;
-    bool came = false;
-    const std::size_t refused = book.refusals();
-    switch (kind) {
-    case fault::user_code: faults::arm(nth); break;
-    case fault::allocator: book.refuse(nth); break;
-    case fault::operator_new: news_until_failure = nth; break;
+/// One run of the sweep: the map is as it was, or as the call should leave it, and works on.
+template <class Value>
+void fail_once(sweep_run& run, setting const& s, bool present, map_action const& action) {
+    reset_census();
+    {
+        patient<Value> p(s, present);
+        map_entry entry{present ? std::optional<number>(1) : std::nullopt};
+        map_action first = action;
+        if (run.threw([&] { make_call(p.map(), first); })) {
+            p.expect_unchanged();
+            map_action second = action;
+            make_call(p.map(), second);
+            EXPECT_TRUE(entry.step(second)) << second;
+        } else {
+            EXPECT_TRUE(entry.step(first)) << first;
+        }
+        std::map<number, number> after = p.before();
+        after.erase(0);
+        if (entry.value) {
+            after[0] = *entry.value;
+        }
+        EXPECT_EQ(p.contents(), after);
+        for (number key = 5000; key < 5030; ++key) {  // and it works on
+            EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key));
+        }
+        EXPECT_EQ(p.contents().size(), after.size() + 30);
     }
-    try {
-        call();
-    } catch (planned_fault const&) {
-        threw = true;
-    } catch (std::bad_alloc const&) {
-        threw = true;
-    }
-    switch (kind) {
-    case fault::user_code: came = !faults::armed(); break;
-    case fault::allocator: came = book.refusals() != refused; break;
-    case fault::operator_new: came = news_can_fail && news_until_failure == 0; break;
-    }
-    faults::disarm();
-    book.refuse(0);
-    news_until_failure = 0;
-    return came;
+    expect_nobody_alive();
 }
 
 /// Makes `call` on key 0 with the fault at every point, in every setting. Returns how often the call threw.
@@ -245,50 +191,15 @@ std::size_t sweep(fault kind, map_call call) {
                 if (call != map_call::compute && asked != plan::keep) {
                     continue;
                 }
-                std::size_t nth = 1;
-                for (bool came = true; came; ++nth) {
-                    if (nth == 500) {
-                        ADD_FAILURE() << "the call never gets through";
-                        return thrown;
-                    }
-                    SCOPED_TRACE(std::string(s.name) + (present ? ", key present" : ", key absent") + ", fault " +
-                                 std::to_string(nth));
-                    reset_census();
-                    {
-                        patient<Value> p(s, present);
-                        map_action action;
-                        action.call = call;
-                        action.value = 1001;
-                        action.expected = 1;
-                        action.asked = asked;
-                        map_action first = action;
-                        map_action second = action;
-                        bool threw = false;
-                        came = with_fault(kind, nth, p.book(), [&] { make_call(p.map(), first); }, threw);
-                        map_entry entry{present ? std::optional<number>(1) : std::nullopt};
-                        if (threw) {
-                            ++thrown;
-                            p.expect_unchanged();
-                            make_call(p.map(), second);
-                            EXPECT_TRUE(entry.step(second)) << second;
-                        } else {
-                            EXPECT_TRUE(entry.step(first)) << first;
-                        }
-                        std::map<number, number> after = p.before();
-                        after.erase(0);
-                        if (entry.value) {
-                            after[0] = *entry.value;
-                        }
-                        EXPECT_EQ(p.contents(), after);
-                        for (number key = 5000; key < 5030; ++key) {  // and it works on
-                            EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key));
-                        }
-                        EXPECT_EQ(p.contents().size(), after.size() + 30);
-                    }
-                    expect_nobody_alive();
-                    if (testing::Test::HasFailure()) {
-                        return thrown;
-                    }
+                SCOPED_TRACE(std::string(s.name) + (present ? ", key present" : ", key absent"));
+                map_action action;
+                action.call = call;
+                action.value = 1001;
+                action.expected = 1;
+                action.asked = asked;
+                thrown += for_each_fault(kind, [&](sweep_run& run) { fail_once<Value>(run, s, present, action); }).thrown;
+                if (testing::Test::HasFailure()) {
+                    return thrown;
                 }
             }
         }
@@ -340,10 +251,7 @@ TEST_P(lock_free_map_fault, the_first_call_of_a_thread_may_fail_for_lack_of_memo
         GTEST_SKIP() << "operator new is the sanitizer's";
     }
     const auto call = static_cast<map_call>(GetParam());
-    bool came = true;
-    for (std::size_t nth = 1; came; ++nth) {
-        ASSERT_LT(nth, 500U);
-        SCOPED_TRACE(nth);
+    for_each_fault(fault::operator_new, [&](sweep_run& run) {
         reset_census();
         {
             patient<faulty_value> p(settings()[1], true);
@@ -351,11 +259,10 @@ TEST_P(lock_free_map_fault, the_first_call_of_a_thread_may_fail_for_lack_of_memo
             action.call = call;
             action.value = 1001;
             action.expected = 1;
-            bool threw = false;
             crew one;
-            one.start([&] { came = with_fault(fault::operator_new, nth, p.book(), [&] { make_call(p.map(), action); }, threw); });
+            one.start([&] { run.threw([&] { make_call(p.map(), action); }); });
             one.join();
-            if (threw) {
+            if (run.let_out()) {
                 p.expect_unchanged();
             }
             map_action again = action;
@@ -363,7 +270,7 @@ TEST_P(lock_free_map_fault, the_first_call_of_a_thread_may_fail_for_lack_of_memo
             EXPECT_EQ(p.contents().size(), p.before().size() - (p.contents().contains(0) ? 0U : 1U));
         }
         expect_nobody_alive();
-    }
+    });
 }
 
 namespace {
@@ -506,15 +413,11 @@ TEST(lock_free_map_fault, a_table_that_cannot_be_paid_for_is_put_off_and_counted
 
 TEST(lock_free_map_fault, reserve_that_fails_leaves_the_map_as_it_was) {
     for (const fault kind : {fault::allocator, fault::operator_new}) {
-        bool came = true;
-        for (std::size_t nth = 1; came; ++nth) {
-            ASSERT_LT(nth, 2000U);
-            SCOPED_TRACE(nth);
+        for_each_fault(kind, [](sweep_run& run) {
             reset_census();
             {
                 patient<faulty_value> p(settings()[4], true);
-                bool threw = false;
-                came = with_fault(kind, nth, p.book(), [&] { p.map().reserve(3000); }, threw);
+                run.threw([&] { p.map().reserve(3000); });
                 p.expect_unchanged();
                 for (number key = 10'000; key < 11'000; ++key) {
                     EXPECT_TRUE(p.map().try_emplace(faulty_key(key), key));
@@ -522,26 +425,19 @@ TEST(lock_free_map_fault, reserve_that_fails_leaves_the_map_as_it_was) {
                 EXPECT_EQ(p.contents().size(), p.before().size() + 1000);
             }
             expect_nobody_alive();
-            ASSERT_FALSE(HasFailure());
-        }
+        }, 2000);
     }
 }
 
 TEST(lock_free_map_fault, a_constructor_that_cannot_get_its_capacity_leaves_nothing) {
-    using counted = faulty_map<faulty_value>;
-    bool threw = true;
-    for (std::size_t nth = 1; threw; ++nth) {
-        ASSERT_LT(nth, 1000U);
-        threw = false;
+    const auto swept = for_each_fault(fault::allocator, [](sweep_run& run) {
         ledger book;
-        book.refuse(nth);
-        try {
-            counted map({.capacity = 5000}, {}, {}, counting_allocator<std::pair<faulty_key const, faulty_value>>(book));
-        } catch (std::bad_alloc const&) {
-            threw = true;
-        }
-        EXPECT_TRUE(book.settled()) << book << ", refused " << nth;
-    }
+        run.threw([&] {
+            faulty_map<faulty_value>({.capacity = 5000}, {}, {}, counting_allocator<std::pair<faulty_key const, faulty_value>>(book));
+        });
+        EXPECT_TRUE(book.settled()) << book;
+    }, 1000);
+    EXPECT_GE(swept.thrown, 1U);
 }
 
 TEST(lock_free_map_fault, whole_map_calls_that_throw_lose_nothing_that_they_had_not_accepted) {
@@ -627,7 +523,7 @@ TEST(lock_free_map_fault, faults_of_many_threads_at_once_lose_nothing) {
                 if (luck == 0) {
                     faults::arm(1 + dice.below(6));
                 } else if (luck == 1) {
-                    news_until_failure = 1 + dice.below(3);
+                    faults::arm(1 + dice.below(3), fault::operator_new);
                 } else if (luck == 2) {
                     p.book().refuse(1 + dice.below(3));  // of whoever comes third
                 }
@@ -635,10 +531,8 @@ TEST(lock_free_map_fault, faults_of_many_threads_at_once_lose_nothing) {
                     if (n % 8 == 7) {
                         fillers += p.map().try_emplace(faulty_key(1000 + dice.below(20000)), n) ? 1U : 0U;
                     } else {
-                        p.map().upsert(faulty_key(key), faulty_value(1), [](faulty_value const& v) {
-                            faults::point();
-                            return faulty_value(v.number() + 1);
-                        });
+                        p.map().upsert(faulty_key(key), faulty_value(1),
+                                       throwing_callback([](faulty_value const& v) { return faulty_value(v.number() + 1); }));
                         counted[key] += 1;
                     }
                 } catch (planned_fault const&) {
@@ -647,7 +541,6 @@ TEST(lock_free_map_fault, faults_of_many_threads_at_once_lose_nothing) {
                     thrown += 1;
                 }
                 faults::disarm();
-                news_until_failure = 0;
             }
         });
         p.book().refuse(0);

@@ -3,6 +3,8 @@
 
 #include "support/costs.hpp"
 #include "support/counting_allocator.hpp"
+#include "support/faults.hpp"
+#include "support/hostile_keys.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
@@ -15,7 +17,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -332,10 +333,6 @@ void expect_within_bounds(costs const& worst) {
     testing::Test::RecordProperty("largest", std::to_string(worst.largest));
 }
 
-struct throwing_hash {  // not noexcept, and on a key that is not trivial: nothing of it may be called again to move an entry
-    std::size_t operator()(std::string const& key) const { return std::hash<std::string>{}(key); }
-};
-
 }  // namespace
 
 TEST(lock_free_map_memory, no_single_operation_does_the_work_of_a_growth) {
@@ -381,7 +378,8 @@ TEST(lock_free_map_memory, no_single_operation_of_many_threads_does_the_work_of_
 
 TEST(lock_free_map_memory, growth_calls_no_hash_that_may_throw) {
     using text_pair = std::pair<std::string const, number>;
-    using texts = weir::lock_free_map<std::string, number, counted_hash<std::string, throwing_hash>, counted_equal<std::string>,
+    using may_throw = throwing_hash<std::string, std::hash<std::string>>;  // and its key is not trivial: the hash must be kept
+    using texts = weir::lock_free_map<std::string, number, counted_hash<std::string, may_throw>, counted_equal<std::string>,
                                       counting_allocator<text_pair>>;
     booked<texts> b;
     costs worst;
@@ -391,4 +389,69 @@ TEST(lock_free_map_memory, growth_calls_no_hash_that_may_throw) {
     }
     EXPECT_EQ(worst.hashes, 1U) << "a hash that throws in the middle of a growth would have nowhere to go";
     expect_within_bounds(worst);
+}
+
+// Keys that somebody chose badly, or well.
+
+namespace {
+
+/// The worst that an insertion, a lookup and an erasure of these keys cost.
+costs worst_of(booked<numbers>& b, std::vector<number> const& keys) {
+    costs worst;
+    for (const number key : keys) {
+        worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.insert(key, key)); }));
+    }
+    EXPECT_LE(b.map.stats().longest_chain, 32U);
+    for (const number key : keys) {
+        worst.raise_to(cost_of([&] { EXPECT_EQ(b.map.find(key), key); }));
+    }
+    for (const number key : keys) {
+        worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.erase(key)); }));
+    }
+    return worst;
+}
+
+}  // namespace
+
+TEST(lock_free_map_memory, no_pattern_of_keys_makes_one_operation_dear) {
+    for (key_pattern const& pattern : key_patterns) {
+        SCOPED_TRACE(pattern.name);
+        std::vector<number> keys;
+        for (number i = 0; i < scaled(50'000, 5'000); ++i) {
+            keys.push_back(pattern.key(i));
+        }
+        booked<numbers> b;
+        const costs worst = worst_of(b, keys);
+        expect_within_bounds(worst);
+        EXPECT_LE(worst.comparisons, 16U);
+    }
+}
+
+TEST(lock_free_map_memory, keys_that_flood_one_seed_do_not_make_an_operation_dear_under_another) {
+    for (const number guessed : {number{0}, number{1}, number{0x1234'5678}}) {
+        SCOPED_TRACE(guessed);
+        booked<numbers> b;
+        const costs worst = worst_of(b, flooding_keys<std::hash<number>>(scaled(20'000, 5'000), guessed, 16, 8));
+        expect_within_bounds(worst);
+        EXPECT_LE(worst.comparisons, 16U);
+    }
+}
+
+TEST(lock_free_map_memory, keys_of_one_hash_cost_what_a_list_of_them_would_and_no_table) {
+    constexpr number count = 1000;
+    using alike = weir::lock_free_map<number, number, counted_hash<number, colliding_hash<number>>, counted_equal<number>,
+                                      counting_allocator<pair>>;
+    booked<alike> b;
+    costs worst;
+    for (number key = 0; key < count; ++key) {
+        worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.insert(key, key)); }));
+    }
+    EXPECT_LE(worst.comparisons, 2 * count) << "the keys are compared in vain";
+    EXPECT_LE(worst.largest, 64 * count);
+    EXPECT_LE(b.map.stats().buckets, 4 * count) << "it grew and grew, to no avail";
+    for (number key = 0; key < count; ++key) {
+        ASSERT_EQ(b.map.extract(key), key);
+    }
+    b.map.quiesce();
+    EXPECT_LE(b.book.live_bytes(), b.map.stats().buckets * 6 * bound::bytes_per_slot + bound::empty_bytes);
 }

@@ -2,14 +2,15 @@
 #include <weir/base/expected.hpp>
 #include <weir/data/lock_free_map.hpp>
 
+#include "linearizability/linearizability.hpp"
+#include "linearizability/map_history.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/interruptions.hpp"
-#include "support/linearizability.hpp"
 #include "support/map_calls.hpp"
-#include "support/map_history.hpp"
 #include "support/quarantine_allocator.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
+#include "support/stops.hpp"
 #include "support/threads.hpp"
 #include "support/values.hpp"
 
@@ -862,80 +863,6 @@ TEST(lock_free_map_stress, a_factory_that_fails_fails_only_for_its_own_caller) {
 
 namespace {
 
-/// Stops the thread that armed it at its n-th pass, until the test ends.
-class stops {
-public:
-    static void arm(std::size_t nth, arrivals& stopped, gate& go_on) noexcept {
-        left_ = nth;
-        stopped_ = &stopped;
-        go_on_ = &go_on;
-    }
-    /// Whether the stop was never reached.
-    static bool disarm() noexcept { return std::exchange(left_, 0) != 0; }
-    static void point() {
-        if (left_ != 0 && --left_ == 0) {
-            stopped_->arrive();
-            if (!go_on_->wait()) {
-                ADD_FAILURE() << "nobody ended the test";
-            }
-        }
-    }
-
-private:
-    inline static thread_local std::size_t left_ = 0;
-    inline static thread_local arrivals* stopped_ = nullptr;
-    inline static thread_local gate* go_on_ = nullptr;
-};
-
-struct stopping_hash {
-    std::size_t operator()(number key) const {
-        stops::point();
-        return key / 3;
-    }
-};
-struct stopping_equal {
-    bool operator()(number a, number b) const {
-        stops::point();
-        return a == b;
-    }
-};
-class stopping_value {
-public:
-    explicit stopping_value(std::uint64_t n) : number_(n) { stops::point(); }
-    stopping_value(stopping_value const& other) : number_(other.number_) { stops::point(); }
-    stopping_value(stopping_value&& other) noexcept : number_(other.number_) { stops::point(); }
-    stopping_value& operator=(stopping_value const&) = default;
-    stopping_value& operator=(stopping_value&&) noexcept = default;
-    ~stopping_value() { stops::point(); }
-
-    [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
-    friend bool operator==(stopping_value const& a, stopping_value const& b) {
-        stops::point();
-        return a.number_ == b.number_;
-    }
-
-private:
-    std::uint64_t number_;
-};
-template <class T>
-struct stopping_allocator {
-    using value_type = T;
-    stopping_allocator() = default;
-    template <class U>
-    stopping_allocator(stopping_allocator<U> const&) noexcept {}
-    T* allocate(std::size_t n) {
-        stops::point();
-        return std::allocator<T>().allocate(n);
-    }
-    void deallocate(T* p, std::size_t n) noexcept {
-        stops::point();
-        std::allocator<T>().deallocate(p, n);
-    }
-    template <class U>
-    friend bool operator==(stopping_allocator const&, stopping_allocator<U> const&) noexcept {
-        return true;
-    }
-};
 using stopping_map = weir::lock_free_map<number, stopping_value, stopping_hash, stopping_equal,
                                          stopping_allocator<std::pair<number const, stopping_value>>>;
 

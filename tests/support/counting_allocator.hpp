@@ -1,6 +1,8 @@
 // weir (BSL-1.0). counting_allocator: keeps a ledger of every block, refuses the n-th on demand, poisons what is freed.
 #ifndef WEIR_TESTS_SUPPORT_COUNTING_ALLOCATOR_HPP
 #define WEIR_TESTS_SUPPORT_COUNTING_ALLOCATOR_HPP
+#include "faults.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +34,8 @@ public:
     [[nodiscard]] std::size_t violations() const noexcept { return violations_.load(); }
     [[nodiscard]] bool settled() const noexcept { return live_blocks() == 0 && live_bytes() == 0 && violations() == 0; }
 
-    /// The n-th allocation from now on throws std::bad_alloc; with `all`, so does each later one. 0: none does.
+    /// The n-th allocation from now on, of whichever thread, throws std::bad_alloc; with `all`, so does each later one.
+    /// 0: none does. For the n-th of one thread, beside other faults, see faults.hpp.
     void refuse(std::size_t nth, bool all = false) noexcept {
         all_.store(all);
         until_refusal_.store(static_cast<std::int64_t>(nth));
@@ -42,7 +45,7 @@ public:
     void forget_peak() noexcept { peak_bytes_.store(live_bytes()); }
 
     [[nodiscard]] void* take(std::size_t bytes, std::size_t alignment) {
-        if (bytes > most_.load() || refuses()) {
+        if (bytes > most_.load() || refuses() || faults::due(fault::allocator)) {
             refusals_.fetch_add(1);
             throw std::bad_alloc{};
         }

@@ -3,7 +3,7 @@
 #define WEIR_TESTS_SUPPORT_MAP_CALLS_HPP
 #include <weir/data/lock_free_map.hpp>
 
-#include "map_history.hpp"
+#include "linearizability/map_history.hpp"
 #include "random.hpp"
 
 #include <cstdint>

@@ -1,39 +1,16 @@
 // weir (BSL-1.0). values: keys and values that notice when a container mistreats them.
 #ifndef WEIR_TESTS_SUPPORT_VALUES_HPP
 #define WEIR_TESTS_SUPPORT_VALUES_HPP
+#include "faults.hpp"
 #include "random.hpp"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <thread>
 
 namespace weir_test {
-
-/// What `faults` throws.
-struct planned_fault : std::exception {
-    [[nodiscard]] const char* what() const noexcept override { return "a fault that the test planned"; }
-};
-
-/// Makes the n-th fault point that this thread passes throw.
-class faults {
-public:
-    static void arm(std::size_t nth) noexcept { left_ = nth; }
-    static void disarm() noexcept { left_ = 0; }
-    /// Whether the planned fault is still to come.
-    [[nodiscard]] static bool armed() noexcept { return left_ != 0; }
-
-    static void point() {
-        if (left_ != 0 && --left_ == 0) {
-            throw planned_fault{};
-        }
-    }
-
-private:
-    inline static thread_local std::size_t left_ = 0;
-};
 
 /// How many values of a kind there are, and what was done to dead ones. One set of counters per Tag.
 template <class Tag>

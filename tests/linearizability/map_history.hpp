@@ -1,25 +1,35 @@
 // weir (BSL-1.0). map_history: calls on one key of a map as recorded, the clock they are timed with, and what they may do.
-#ifndef WEIR_TESTS_SUPPORT_MAP_HISTORY_HPP
-#define WEIR_TESTS_SUPPORT_MAP_HISTORY_HPP
+#ifndef WEIR_TESTS_LINEARIZABILITY_MAP_HISTORY_HPP
+#define WEIR_TESTS_LINEARIZABILITY_MAP_HISTORY_HPP
+#include "history_text.hpp"
 #include "linearizability.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <istream>
 #include <optional>
 #include <ostream>
-#include <vector>
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#include <chrono>
+#endif
 
 namespace weir_test {
 
 /// A cheap clock on which "a returned before b was called" can be read off. A shared counter would order the threads that
-/// use it, and so hide the very mistakes that the test looks for.
+/// use it, and so hide the very mistakes that the test looks for; a core's own counter orders nothing.
+/// Assumed: the counters of all cores run alike and at the same rate (on x86 an invariant TSC that the system has set off at
+/// the same moment, on aarch64 the system counter, of which the architecture says so). The barriers keep the reading between
+/// the loads before and after it. They do not wait until the thread's stores are seen by others: a call that returns before
+/// its effect can be seen is late, and is to be found out.
 inline std::uint64_t tick() noexcept {
 #if defined(__x86_64__)
-    __builtin_ia32_lfence();  // neither side of the reading may drift across it
+    __builtin_ia32_lfence();
     const std::uint64_t now = __builtin_ia32_rdtsc();
     __builtin_ia32_lfence();
+    return now;
+#elif defined(__aarch64__)
+    std::uint64_t now = 0;
+    __asm__ volatile("dsb ishld\n\tisb\n\tmrs %0, cntvct_el0\n\tisb" : "=r"(now) : : "memory");
     return now;
 #else
     return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -48,6 +58,8 @@ struct map_action {
     std::optional<std::uint64_t> seen = std::nullopt;  // the value it returned, or showed to its function last
     plan asked = plan::keep;
     effect done = effect::unchanged;
+
+    friend bool operator==(map_action const&, map_action const&) = default;
 };
 
 /// One key of a map.
@@ -56,6 +68,36 @@ struct map_entry {
 
     friend bool operator==(map_entry const&, map_entry const&) = default;
     [[nodiscard]] std::size_t hash() const noexcept { return value ? *value * 2 + 1 : 0; }
+
+    /// Calls that, with this outcome, leave every entry alone that allows them.
+    static bool only_looks(map_action const& a) noexcept {
+        switch (a.call) {
+        case map_call::find:
+        case map_call::contains:
+        case map_call::visit:
+            return true;
+        case map_call::insert:
+        case map_call::assign:
+        case map_call::insert_or_visit:
+        case map_call::compare_exchange:
+        case map_call::erase:
+        case map_call::compare_erase:
+        case map_call::erase_if_odd:
+        case map_call::update:
+            return !a.yes;
+        case map_call::extract:
+            return !a.seen;
+        case map_call::compute:
+            return a.done == effect::unchanged;
+        case map_call::find_or_create:
+            return a.seen != a.value;
+        case map_call::insert_or_assign:
+        case map_call::exchange:
+        case map_call::upsert:
+            return false;
+        }
+        return false;
+    }
 
     bool step(map_action const& a) {
         const bool there = value.has_value();
@@ -124,48 +166,38 @@ private:
 
 using map_timed_call = timed_call<map_action>;
 
+inline constexpr char const* map_call_names[] = {"find", "contains", "visit", "insert", "insert_or_assign", "assign",
+    "insert_or_visit", "exchange", "compare_exchange", "erase", "extract", "compare_erase", "erase_if_odd", "update",
+    "upsert", "compute", "find_or_create"};
+inline constexpr char const* plan_names[] = {"keep", "assign", "erase"};
+inline constexpr char const* effect_names[] = {"unchanged", "inserted", "assigned", "erased"};
+inline constexpr char const* yes_names[] = {"false", "true"};
+
 inline std::ostream& operator<<(std::ostream& out, map_action const& a) {
-    static constexpr const char* names[] = {"find", "contains", "visit", "insert", "insert_or_assign", "assign",
-        "insert_or_visit", "exchange", "compare_exchange", "erase", "extract", "compare_erase", "erase_if_odd", "update",
-        "upsert", "compute", "find_or_create"};
-    static constexpr const char* plans[] = {"keep", "assign", "erase"};
-    static constexpr const char* effects[] = {"unchanged", "inserted", "assigned", "erased"};
-    out << names[static_cast<std::size_t>(a.call)] << '(' << a.key << ") value " << a.value << " expected " << a.expected
-        << " -> " << (a.yes ? "true" : "false") << ", saw ";
+    out << map_call_names[static_cast<std::size_t>(a.call)] << " key " << a.key << " value " << a.value << " expected "
+        << a.expected << " asked " << plan_names[static_cast<std::size_t>(a.asked)] << " -> " << yes_names[a.yes ? 1 : 0]
+        << " saw ";
     if (a.seen) {
         out << *a.seen;
     } else {
         out << "nothing";
     }
-    if (a.call == map_call::compute) {
-        out << ", asked " << plans[static_cast<std::size_t>(a.asked)] << ", did " << effects[static_cast<std::size_t>(a.done)];
-    }
-    return out;
+    return out << " did " << effect_names[static_cast<std::size_t>(a.done)];
 }
-
-/// The calls of the key around the place where no order could be continued: `*` marks those that were placed.
-inline std::ostream& operator<<(std::ostream& out, keyed_judgement<std::uint64_t, map_action> const& j) {
-    out << (j.found.is == verdict::undecided ? "undecided" : "refuted") << ": key " << j.key << ", " << j.calls.size()
-        << " calls, of which " << j.found.deepest.size() << " could be put in order\n";
-    std::vector<bool> placed(j.calls.size(), false);
-    for (const std::size_t i : j.found.deepest) {
-        placed[i] = true;
+inline std::istream& operator>>(std::istream& in, map_action& a) {
+    a = {};
+    take(take_one_of(in, map_call_names, a.call), "key") >> a.key;
+    take(in, "value") >> a.value;
+    take(in, "expected") >> a.expected;
+    take_one_of(take(in, "asked"), plan_names, a.asked);
+    take_one_of(take(in, "->"), yes_names, a.yes);
+    take(in, "saw") >> std::ws;
+    if (in.peek() == 'n') {
+        take(in, "nothing");
+    } else {
+        in >> a.seen.emplace();
     }
-    std::vector<std::size_t> by_time(j.calls.size());
-    for (std::size_t i = 0; i < by_time.size(); ++i) {
-        by_time[i] = i;
-    }
-    std::sort(by_time.begin(), by_time.end(),
-              [&](std::size_t a, std::size_t b) { return j.calls[a].called < j.calls[b].called; });
-    const auto stuck = std::find_if(by_time.begin(), by_time.end(), [&](std::size_t i) { return !placed[i]; });
-    const auto at = stuck - by_time.begin();
-    const std::uint64_t start = j.calls.empty() ? 0 : j.calls[by_time.front()].called;
-    for (auto i = std::max<std::ptrdiff_t>(0, at - 20); i < std::min<std::ptrdiff_t>(at + 20, std::ssize(by_time)); ++i) {
-        const std::size_t call = by_time[static_cast<std::size_t>(i)];
-        out << (placed[call] ? " * " : "   ") << "thread " << j.calls[call].thread << " ["
-            << j.calls[call].called - start << ", " << j.calls[call].returned - start << "] " << j.calls[call].action << '\n';
-    }
-    return out;
+    return take_one_of(take(in, "did"), effect_names, a.done);
 }
 
 }  // namespace weir_test

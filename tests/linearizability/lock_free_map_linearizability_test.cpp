@@ -2,10 +2,10 @@
 #include <weir/base/hazard_pointer.hpp>
 #include <weir/data/lock_free_map.hpp>
 
+#include "linearizability.hpp"
+#include "map_history.hpp"
 #include "support/interruptions.hpp"
-#include "support/linearizability.hpp"
 #include "support/map_calls.hpp"
-#include "support/map_history.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
@@ -73,8 +73,13 @@ struct plan_of_round {
     std::uint64_t filler_keys;   // each
 };
 
+struct judged_so_far {
+    std::size_t calls = 0;
+    std::size_t configurations = 0;
+};
+
 template <class Map>
-void play(plan_of_round const& round, std::uint64_t seed) {
+void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) {
     Map map({.capacity = seed % 4, .seed = seed});
     interruptions often;
     std::vector<std::vector<map_timed_call>> recorded(round.threads + 1);
@@ -111,7 +116,9 @@ void play(plan_of_round const& round, std::uint64_t seed) {
         all.insert(all.end(), each.begin(), each.end());
     }
     const auto judged = judge_each_key(all, map_entry{}, [](map_action const& a) { return a.key; });
-    ASSERT_EQ(judged.found.is, verdict::linearizable) << "WEIR_TEST_SEED=" << seed << ' ' << judged;
+    total.calls += all.size();
+    total.configurations += judged.configurations;
+    ASSERT_EQ(judged.found.is, verdict::linearizable) << "WEIR_TEST_SEED=" << seed << '\n' << judged;
     std::vector<int> times(round.hot_keys, 0);
     map.for_each([&](std::uint64_t key, auto const&) { times[key < round.hot_keys ? key : 0] += key < round.hot_keys ? 1 : 0; });
     for (std::uint64_t key = 0; key < round.hot_keys; ++key) {
@@ -128,12 +135,15 @@ void play_all(std::size_t rounds) {
         {16, 8, 300, 2, 1500},
         {16, 3, 600, 0, 0},
     }};
+    judged_so_far total;
     for (std::size_t i = 0; i < scaled(rounds, plans.size()); ++i) {
-        play<Map>(plans[i % plans.size()], run_seed() + i);
+        play<Map>(plans[i % plans.size()], run_seed() + i, total);
         if (testing::Test::HasFatalFailure()) {
             return;
         }
     }
+    testing::Test::RecordProperty("calls", std::to_string(total.calls));
+    testing::Test::RecordProperty("configurations", std::to_string(total.configurations));
 }
 
 class lock_free_map_linearizability : public testing::TestWithParam<weir::hazard_pointer_mode> {
