@@ -63,8 +63,8 @@
 //   wakes all;
 // * a waiter that gives up (timed_out, stopped) has not swallowed a notification: where in doubt the answer is
 //   `notified`;
-// * notify_one wakes one of the waiters that prepared before it. All who wait on one event_count must be served by the
-//   same change, or by notify_all;
+// * notify_one wakes one waiter, perhaps one that prepared after it instead of one that did before. That one has seen
+//   the news, or will look: so all who wait on one event_count must be served by the same change, or by notify_all;
 // * 2^32 notifications that fall between one prepare_wait and its wait look like none; the next one, or the deadline,
 //   ends that wait;
 // * the event_count must outlive every call on it: a notifier still touches it after the waiter may have seen the
@@ -101,9 +101,12 @@ public:
         constexpr std::int64_t second = 1'000'000'000;
         const std::timespec when{static_cast<std::time_t>(at / second), static_cast<long>(at % second)};
         const int errno_before = errno;
-        // BITSET for its absolute deadline, on CLOCK_MONOTONIC, which is the clock that steady_clock reads on Linux.
-        const auto answer = ::syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen,
-                                      forever ? nullptr : &when, nullptr, FUTEX_BITSET_MATCH_ANY);
+        long answer = 0;
+        do {
+            // BITSET for its absolute deadline, on CLOCK_MONOTONIC, which is the clock that steady_clock reads on Linux.
+            answer = ::syscall(SYS_futex, &value_, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, seen,
+                               forever ? nullptr : &when, nullptr, FUTEX_BITSET_MATCH_ANY);
+        } while (answer != 0 && errno == EINTR);
         const bool in_time = answer == 0 || errno != ETIMEDOUT;
         errno = errno_before;
         return in_time;
@@ -155,7 +158,7 @@ public:
     /// Progress: wait-free.
     void cancel_wait() noexcept { leave(); }
 
-    /// Waits, without a way out: only where a notification is certain to come.
+    /// Waits, without a way out: only where a notification is certain to come. May return early, as all waits.
     /// Progress: blocks until notified.
     void wait(key seen) noexcept { static_cast<void>(wait_until(seen, time_point::max())); }
 
@@ -227,13 +230,12 @@ private:
     }
     // relaxed: who leaves has nothing to say; a notifier that still counts it wakes nobody
     void leave() noexcept { waiters_.fetch_sub(1, std::memory_order_relaxed); }
+    // One sleep, not until the epoch changes: with the newest epoch as its key, a waiter may be woken in the place of one
+    // that prepared before it. It cannot tell, so it does not sleep on.
     wait_result sleep(key seen, time_point deadline) const noexcept {
-        for (bool in_time = true; epoch_.load() == seen.epoch_; in_time = epoch_.sleep(seen.epoch_, deadline)) {
-            if (!in_time) {
-                return wait_result::timed_out;
-            }
-        }
-        return wait_result::notified;
+        const bool late =
+            epoch_.load() == seen.epoch_ && !epoch_.sleep(seen.epoch_, deadline) && epoch_.load() == seen.epoch_;
+        return late ? wait_result::timed_out : wait_result::notified;
     }
 
     std::atomic<std::uint32_t> waiters_{0};  // each waiter adds and takes away its own 1
