@@ -307,15 +307,15 @@ inline hazard_pointer_domain::~hazard_pointer_domain() {
 }
 
 inline void hazard_pointer_domain::reset(hazard_pointer_mode mode) {
-    mode_ = checked(mode);
+    mode_.store(checked(mode), std::memory_order_relaxed);  // relaxed: the domain is at rest
     reclaim_everything();
     if (detail::hazards_of_this_thread.domain == this) {
         detail::hazards_of_this_thread.leave();
     }
     records_.restart(mode == hazard_pointer_mode::membarrier);
-    retired_count_ = 0;
-    listed_ = 0;
-    reclaimed_ = 0;
+    retired_count_.store(0, std::memory_order_relaxed);  // relaxed: as above
+    listed_.store(0, std::memory_order_relaxed);         // relaxed: as above
+    reclaimed_.store(0, std::memory_order_relaxed);      // relaxed: as above
 }
 
 }  // namespace weir::inline v0

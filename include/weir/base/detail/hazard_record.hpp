@@ -161,7 +161,7 @@ public:
     /// Nobody has a slot or a record.
     [[nodiscard]] bool idle() const noexcept {
         for (hazard_record* r = first(); r != nullptr; r = r->next) {
-            if (r->taken != 0) {
+            if (r->taken.load(std::memory_order_relaxed) != 0) {  // relaxed: the domain is at rest
                 return false;
             }
         }
@@ -176,17 +176,17 @@ public:
         }
         for (hazard_record* r = first(); r != nullptr; r = r->next) {
             r->asymmetric = asymmetric;
-            r->retired_count = 0;
+            r->retired_count.store(0, std::memory_order_relaxed);  // relaxed: the domain is at rest
         }
     }
 
     /// Deletes all records; they must be idle.
     void clear() noexcept {
-        hazard_record* r = head_.exchange(nullptr);
+        hazard_record* r = head_.exchange(nullptr, std::memory_order_relaxed);  // relaxed: the domain is at rest
         while (r != nullptr) {
             delete std::exchange(r, r->next);
         }
-        count_ = 0;
+        count_.store(0, std::memory_order_relaxed);  // relaxed: the domain is at rest
     }
 
 private:
