@@ -1,7 +1,7 @@
 # weir (BSL-1.0). The README says only what is checked. Usage:
 #   cmake -D ROOT=<source folder> (-D CTEST=<ctest> -D BUILD=<build folder> | -D TESTS=<file, a test name per line>)
 #         -P cmake/check_readme.cmake
-#   1  a block fenced as ```cpp starts with the line `// examples/<file>.cpp`; what follows is that file, byte for byte,
+#   1  a block fenced as ```cpp starts with the line `// examples/<file>.cpp`, or tests/; what follows is that file, byte for byte,
 #      from its second line on (its first is the licence). No other spelling of cpp is used, and every
 #      block says what it holds, so that none escapes.
 #   2  every examples/*.cpp is shown, and is shorter than 60 lines; the first block starts before line 20
@@ -70,8 +70,8 @@ while(TRUE)
       set(first_block ${opened})
     endif()
     drop_first_line("${block}" block)
-    if(NOT block MATCHES "^// (examples/[a-z_/]+\\.cpp)\n")
-      problem("README.md:${opened}: a block that does not start with `// examples/<file>.cpp`")
+    if(NOT block MATCHES "^// ((examples|tests)/[a-z_/]+\\.cpp)\n")
+      problem("README.md:${opened}: a block that does not start with `// examples/<file>.cpp` or `// tests/<file>.cpp`")
       continue()
     endif()
     set(file ${CMAKE_MATCH_1})

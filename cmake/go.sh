@@ -8,6 +8,8 @@ usage() {
 usage: sh cmake/go.sh test              build and run every test
        sh cmake/go.sh tsan              the same under the thread sanitizer
        sh cmake/go.sh asan              the same under the address and undefined behaviour sanitizers
+       sh cmake/go.sh model [--long]    explore small programs in every way that the memory model allows; --long: with
+                                        bounds for a night instead of minutes
        sh cmake/go.sh bench [file...]   count the words of these files (of all headers in /usr/include) with every
                                         concurrent map there is, and write a report
 END
@@ -21,6 +23,14 @@ what=$1
 shift
 case $what in
 test | tsan | asan) [ $# -eq 0 ] || usage ;;
+model)
+    unset WEIR_MODEL_LONG
+    if [ $# -eq 1 ] && [ "$1" = --long ]; then
+        export WEIR_MODEL_LONG=1
+    elif [ $# -ne 0 ]; then
+        usage
+    fi
+    ;;
 bench) ;;
 *) usage ;;
 esac
@@ -42,6 +52,11 @@ test)
 tsan | asan)
     packages="$packages libgtest-dev clang-19 libclang-rt-19-dev"
     commands="cmake ninja clang++-19"
+    ;;
+model)
+    packages="$packages libgtest-dev binutils"
+    # An unattended run puts the objects of every compiler that the library promises under the model checker.
+    [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;
 bench)
     packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev"

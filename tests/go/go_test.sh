@@ -64,7 +64,7 @@ install="apt-get -o DPkg::Lock::Timeout=300 install -q --no-install-recommends -
 
 case $case in
 refuses_what_it_does_not_know)
-    for arguments in "" all "test fast" --help; do
+    for arguments in "" all "test fast" --help "test --long" "model fast" "model --long --long"; do
         # shellcheck disable=SC2086
         go -- $arguments
         ends_with 2
@@ -85,11 +85,11 @@ installs_nothing_when_nothing_is_missing)
     not_logged apt-get
     ;;
 never_lets_apt_remove_a_package)
-    for what in test tsan asan bench; do
+    for what in test tsan asan model bench; do
         go -- $what
         ends_with 0
     done
-    [ "$(grep -c '^apt-get.* install .*--no-remove' "$log")" -eq 4 ] || fail "not four times --no-remove"
+    [ "$(grep -c '^apt-get.* install .*--no-remove' "$log")" -eq 5 ] || fail "not five times --no-remove"
     not_logged 'apt-get.* \(remove\|purge\|autoremove\|[a-z-]*upgrade\) '
     ;;
 without_root_it_prints_the_line_and_stops_with_status_2)
@@ -142,6 +142,27 @@ refuses_an_old_cmake)
     not_logged ctest
     go CMAKE_IS=4.0.0 -- test
     ends_with 0
+    ;;
+tells_the_model_checker_how_long_its_bounds_are)
+    stand_in ctest 'echo "${0##*/} $*, long: ${WEIR_MODEL_LONG:-no}" >>"$LOG"'
+    go "INSTALLED=g++ cmake ninja-build libgtest-dev" -- model
+    ends_with 0
+    logged "$install binutils"
+    logged "cmake --preset model -D WEIR_REQUIRE_TOOLS=OFF"
+    logged "ctest --preset model, long: no"
+    go -- model --long
+    ends_with 0
+    logged "ctest --preset model, long: 1"
+    go WEIR_MODEL_LONG=1 -- model
+    [ "$(grep -c "ctest --preset model, long: no" "$log")" -eq 2 ] || fail "long bounds that nobody asked for"
+    ;;
+takes_every_promised_compiler_where_nobody_waits)
+    for what in test model; do
+        go CI=true -- $what
+        ends_with 0
+        logged "cmake --preset $what -D WEIR_REQUIRE_TOOLS=ON"
+    done
+    [ "$(grep -c '^apt-get.* install .* clang-16 clang-19$' "$log")" -eq 2 ] || fail "not both times clang"
     ;;
 hands_files_to_the_bench_from_where_it_was_called)
     go -- bench "one file" two

@@ -1,0 +1,261 @@
+// weir (BSL-1.0). Kernels of data/lock_free_map.hpp: a table that grows, against everything that may go on meanwhile.
+#include "map_kernel.hpp"
+
+#include <cstdint>
+
+// Who kills what; the table of lock_free_map_model_test.cpp goes on.
+//
+//   edge  site                                   weakened     killed by
+//   E1    move_frozen, fetch_or                  acquire      a_replacement_beside_a_growth
+//   E1    settle, a slot                         release      a_bucket_is_moved_by_two_threads
+//   E4    move_bucket, first load and failed     acquire      a_bucket_is_moved_by_two_threads, an_overflow_beside_a_growth
+//   E4    move_frozen, too_late                  acquire      a_slow_helper_touches_nothing_that_is_freed
+//   E4    move_frozen, done                      release      a_reader_beside_a_move, a_writer_beside_a_move
+//   E4    try_move, after a failure              acquire      lock_free_map_progress_model_test.cpp
+//   E5    settle, the header                     release      a_bucket_is_moved_by_two_threads
+//   E5    measure                                acquire      the_statistics_beside_a_move
+//   E6    grow                                   release      an_insert_beside_a_growth
+//   E6    help, the root                         release      a_reader_beside_a_growth
+//   E6    mutate, pin_next                       acquire      an_insert_beside_a_growth, two_threads_reserve
+//   T2    mark_moved, all_chunks_moved           all          what_others_moved_is_seen_through_the_new_root
+
+namespace weir_model {
+namespace {
+
+// All in the first of four buckets. Of eight, the two on the left go to the first, the other one to the second.
+constexpr std::uint64_t k = key_at(0, 0);
+constexpr std::uint64_t twin = key_at(0, 1);
+constexpr std::uint64_t right = key_at(2, 0);
+// Not there, in the second bucket: whoever erases it helps to move a bucket.
+constexpr std::uint64_t nothing = key_at(4, 15);
+
+// ---- one bucket is left to move
+
+WEIR_MAP_KERNEL(a_reader_beside_a_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); },
+               [](caller& me) {
+                   me.find(k);
+                   me.find(k);
+               });
+}
+WEIR_MAP_KERNEL(a_reader_of_a_value_that_is_erased_after_the_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    int news = 0;
+    scene.play(
+        [&](caller& me) {
+            news = 1;
+            me.erase(k);
+        },
+        [&](caller& me) { WEIR_MODEL_REQUIRE(me.find(k) || news == 1); });
+}
+WEIR_MAP_KERNEL(a_bucket_is_moved_by_two_threads, {.stale_reads = 1}) {
+    scene.has({{k, 1}, {right, 2}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.erase(k); }, [](caller& me) { me.assign(right, 3); });
+}
+WEIR_MAP_KERNEL(a_key_is_erased_once_beside_a_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.erase(k); }, [](caller& me) { me.erase(k); });
+}
+WEIR_MAP_KERNEL(a_key_is_inserted_once_beside_a_move, {.stale_reads = 1}) {
+    scene.has({{twin, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.insert(k, 1); }, [](caller& me) { me.insert(k, 2); });
+}
+WEIR_MAP_KERNEL(no_update_is_lost_in_a_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.update(k, 2); }, [](caller& me) { me.update(k, 3); });
+}
+WEIR_MAP_KERNEL_IN_BOTH_MODES(a_slow_helper_touches_nothing_that_is_freed, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play(
+        [&](caller& me) {
+            me.erase(k);
+            scene.map().quiesce();
+        },
+        [](caller& me) { me.erase(nothing); });
+}
+WEIR_MAP_KERNEL_IN_BOTH_MODES(a_reader_of_a_bucket_that_is_gone_touches_nothing_that_is_freed, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.find(k); },
+               [&](caller& me) {
+                   me.erase(k);
+                   scene.map().quiesce();
+               });
+}
+WEIR_MAP_KERNEL(an_overflow_block_is_moved_by_two_threads, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.has({{k, 1}, {right, 2}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.erase(k); }, [](caller& me) { me.assign(right, 3); });
+}
+WEIR_MAP_KERNEL_IN_BOTH_MODES(a_slow_helper_touches_no_overflow_block_that_is_freed, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play(
+        [&](caller& me) {
+            me.erase(k);
+            scene.map().quiesce();
+        },
+        [](caller& me) { me.erase(nothing); });
+}
+WEIR_MAP_KERNEL(a_reader_beside_the_move_of_an_overflow_block, {.stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); }, [](caller& me) { me.find(k); });
+}
+
+// ---- all entries, and statistics
+
+WEIR_MAP_KERNEL_IN_BOTH_MODES(all_entries_beside_a_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}, {right, 2}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); },
+               [&](caller&) {
+                   std::uint64_t sum = 0;
+                   scene.map().for_each([&](std::uint64_t, std::uint64_t value) { sum = 10 * sum + value; });
+                   WEIR_MODEL_REQUIRE(sum == 12);
+               });
+}
+WEIR_MAP_KERNEL(all_entries_one_by_one_beside_a_move, {.stale_reads = 1}) {
+    scene.has({{k, 1}, {right, 2}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); },
+               [&](caller&) {
+                   std::uint64_t seen = 0;
+                   scene.map().for_each_relaxed([&](std::uint64_t, std::uint64_t value) { seen |= value; });
+                   WEIR_MODEL_REQUIRE(seen == 3);  // some perhaps twice
+               });
+}
+WEIR_MAP_KERNEL(all_entries_are_erased_beside_a_move, {.preemptions = 1, .stale_reads = 1}) {
+    scene.map().insert(k, 1);
+    scene.map().insert(right, 2);
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); },
+               [&](caller&) {
+                   const auto erased = scene.map().erase_if([](std::uint64_t key, std::uint64_t) { return key == k; });
+                   WEIR_MODEL_REQUIRE(erased == 1);
+               });
+    WEIR_MODEL_REQUIRE(!scene.map().contains(k) && scene.map().find(right) == 2);
+}
+WEIR_MAP_KERNEL_IN_BOTH_MODES(the_statistics_beside_a_move, {.stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().quiesce(); },
+               [&](caller&) {
+                   const auto seen = scene.map().stats();
+                   WEIR_MODEL_REQUIRE(seen.buckets == 4 || seen.buckets == 8);
+                   WEIR_MODEL_REQUIRE(seen.size == 7);
+                   WEIR_MODEL_REQUIRE(seen.overflowed <= 1 && seen.longest_chain == 6 + seen.overflowed);  // or just moving
+                   WEIR_MODEL_REQUIRE(seen.growths == 1 && seen.failed_growths <= 1);
+               });
+}
+
+// ---- a whole growth
+
+// The entry is moved by one thread; the other one makes the new table the root, and comes in through it.
+WEIR_MAP_KERNEL(what_others_moved_is_seen_through_the_new_root, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([](caller& me) { me.erase(nothing); },
+               [](caller& me) {
+                   me.erase(nothing);
+                   me.find(k);
+               });
+}
+WEIR_MAP_KERNEL(a_reader_beside_a_growth, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.find(k); });
+}
+WEIR_MAP_KERNEL(an_insert_beside_a_growth, {.stale_reads = 1}) {
+    scene.has({{twin, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 2); });
+}
+WEIR_MAP_KERNEL(an_erase_beside_a_growth, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
+}
+WEIR_MAP_KERNEL(a_replacement_beside_a_growth, {.stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.assign(k, 2); });
+}
+WEIR_MAP_KERNEL(an_overflow_beside_a_growth, {.stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 1); });
+}
+WEIR_MAP_KERNEL(an_erase_from_a_full_bucket_beside_a_growth, {.stale_reads = 1}) {
+    scene.has_a_full_bucket();
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
+}
+WEIR_MAP_KERNEL(two_threads_reserve, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); }, [&](caller&) { scene.map().reserve(17); });
+    WEIR_MODEL_REQUIRE(scene.map().stats().buckets == 8 && scene.map().stats().growths == 1);
+}
+WEIR_MAP_KERNEL(a_growth_that_an_insert_begins, {.preemptions = 1, .stale_reads = 0}) {
+    scene.has_a_full_bucket();
+    for (unsigned n = 0; n < 11; ++n) {  // 17 in all: the next one that overflows begins it
+        scene.before().insert(key_at(4 + 4 * (n % 3), 4 + n), 100 + n);
+    }
+    scene.play([](caller& me) { me.insert(k, 1); },
+               [](caller& me) {
+                   me.insert(twin, 2);
+                   me.erase(key_at(0, 8));
+               });
+    scene.map().quiesce();
+    WEIR_MODEL_REQUIRE(scene.map().stats().buckets == 8);
+}
+
+// ---- two growths
+
+// The sleeper is the last one, which begins: it takes one switch to wake up too late.
+WEIR_MAP_KERNEL_IN_BOTH_MODES(a_reader_that_sleeps_through_two_growths, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play(
+        [&](caller& me) {
+            scene.map().reserve(33);
+            me.erase(k);
+            scene.map().quiesce();
+        },
+        [](caller& me) {
+            me.find(k);
+            me.find(k);
+        });
+}
+WEIR_MAP_KERNEL_IN_BOTH_MODES(a_helper_that_sleeps_through_two_growths, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play(
+        [&](caller& me) {
+            scene.map().reserve(33);
+            me.erase(k);
+            scene.map().quiesce();
+        },
+        [](caller& me) { me.upsert(k, 2); });
+    WEIR_MODEL_REQUIRE(scene.map().stats().buckets == 16);
+}
+WEIR_MAP_KERNEL(all_entries_through_two_growths, {.preemptions = 1, .stale_reads = 0}) {
+    scene.has({{k, 1}, {right, 2}});
+    scene.has_only_one_bucket_left_to_move();
+    scene.play([&](caller&) { scene.map().reserve(33); },
+               [&](caller&) {
+                   std::uint64_t sum = 0;
+                   scene.map().for_each([&](std::uint64_t, std::uint64_t value) { sum = 10 * sum + value; });
+                   WEIR_MODEL_REQUIRE(sum == 12);
+               });
+}
+
+}  // namespace
+}  // namespace weir_model
