@@ -160,7 +160,7 @@ mutation_report run_mutants(std::vector<kernel> const& kernels, std::vector<std:
         for (site const& s : r.sites) {
             pcs.push_back(s.pc);
         }
-        const std::vector<std::string> places = engine::places_of(pcs);
+        const std::vector<std::string> places = engine::places_of(pcs, engine::beyond::atomic);
         for (std::size_t i = 0; i < pcs.size(); ++i) {
             place p{{}, r.sites[i].kind, r.sites[i].order};
             if (parse(places[i], p.line) && text.contains(p.line.header)) {

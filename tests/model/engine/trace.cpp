@@ -90,13 +90,14 @@ void trace_event_slow(char const* what, std::uintptr_t address, std::uint64_t va
 
 void trace_atomic_slow(char const* what, int order, location& at, std::uint64_t value, int age, std::uintptr_t pc) {
     store const& from = at.back(age);
-    std::string after = from.by < 0 ? "" : " [stored by T" + std::to_string(from.by) + " in step " + std::to_string(from.step);
-    std::string end = from.by < 0 ? "" : "]";
+    const bool told = from.by >= 0 && from.step != current_step();  // a store need not say that it was stored
+    std::string after = from.by < 0 ? " [its first value]" : !told ? "" : " [stored by T" + std::to_string(from.by) + " in step " + std::to_string(from.step);
+    std::string end = told ? "]" : "";
     if (age != 0) {
         end += ", not the newest: " + value_name(at.newest().value);
     }
     add(std::string(what) + ' ' + order_name(order) + ' ' + name_of(at.address) + " = " + value_name(value) + after, pc,
-        from.by < 0 ? 0 : from.pc, end);
+        told ? from.pc : 0, end);
 }
 
 void trace_access_slow(std::uintptr_t address, std::size_t size, bool writes, std::uintptr_t pc) {
@@ -117,7 +118,7 @@ std::string trace_text() {
         pcs.push_back(l.pc);
         pcs.push_back(l.writer_pc);
     }
-    const std::vector<std::string> places = places_of(pcs);
+    const std::vector<std::string> places = places_of(pcs, beyond::library);
     std::string text;
     for (std::size_t i = 0; i < lines.size(); ++i) {
         line const& l = lines[i];
@@ -159,8 +160,9 @@ std::string name_of(std::uintptr_t address) {
     return hex(address - load_address());
 }
 
-std::vector<std::string> places_of(std::vector<std::uintptr_t> const& pcs) {
-    static std::unordered_map<std::uintptr_t, std::string> known;
+std::vector<std::string> places_of(std::vector<std::uintptr_t> const& pcs, beyond skipped) {
+    static std::unordered_map<std::uintptr_t, std::string> known_beyond[2];
+    auto& known = known_beyond[static_cast<std::size_t>(skipped)];
     std::vector<std::uintptr_t> asked;
     for (const std::uintptr_t pc : pcs) {
         if (pc != 0 && known.try_emplace(pc).second) {
@@ -195,7 +197,9 @@ std::vector<std::string> places_of(std::vector<std::uintptr_t> const& pcs) {
                 answer.resize(extra);
             }
             std::string& place = known[asked[at]];
-            if (place.empty() || place.find("/bits/atomic_base.h:") != std::string::npos || place.find("/atomic:") != std::string::npos) {
+            const auto of = [&place](char const* text_of_it) { return place.find(text_of_it) != std::string::npos; };
+            if (place.empty() || of("/bits/atomic_base.h:") || of("/atomic:") ||
+                (skipped == beyond::library && (of("/c++/") || place.starts_with("/usr/")) && !answer.starts_with('?'))) {
                 place = answer;
             }
         }
@@ -220,7 +224,7 @@ std::string place_of(std::uintptr_t pc) {
     if (chosen().mutant.kind != 0 || pc == 0) {
         return hex(pc);  // a mutant's failure is counted, not read
     }
-    return places_of({pc}).front();
+    return places_of({pc}, beyond::library).front();
 }
 
 void note_allocation(std::uintptr_t block, std::uintptr_t pc) noexcept { allocation_pcs[(block - arena_begin) / 16] = pc; }

@@ -39,9 +39,11 @@ void trace_failure(char const* message);
 /// An address of the program under test, as the same text in each run.
 [[nodiscard]] std::string name_of(std::uintptr_t address);
 
-/// file:line of a call, of the innermost inlined function that is no system header's. Slow: asks addr2line.
+/// file:line of calls. Slow: asks addr2line. Of the functions inlined there it is the innermost one that is not of <atomic>, or
+/// not of the standard library at all.
+enum class beyond : bool { atomic, library };
+[[nodiscard]] std::vector<std::string> places_of(std::vector<std::uintptr_t> const& pcs, beyond skipped);
 [[nodiscard]] std::string place_of(std::uintptr_t pc);
-[[nodiscard]] std::vector<std::string> places_of(std::vector<std::uintptr_t> const& pcs);
 
 void note_allocation(std::uintptr_t block, std::uintptr_t pc) noexcept;
 [[nodiscard]] std::string allocation_place(std::uintptr_t block);
