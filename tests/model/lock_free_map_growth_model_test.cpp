@@ -1,23 +1,24 @@
 // weir (BSL-1.0). Kernels of data/lock_free_map.hpp: a table that grows, against everything that may go on meanwhile.
 #include "map_kernel.hpp"
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 
 // Who kills what; the table of lock_free_map_model_test.cpp goes on.
 //
 //   edge  site                                   weakened     killed by
-//   E1    move_frozen, fetch_or                  acquire      a_replacement_beside_a_growth
-//   E1    settle, a slot                         release      a_bucket_is_moved_by_two_threads
-//   E4    move_bucket, first load and failed     acquire      a_bucket_is_moved_by_two_threads, an_overflow_beside_a_growth
-//   E4    move_frozen, too_late                  acquire      a_slow_helper_touches_nothing_that_is_freed
-//   E4    move_frozen, done                      release      a_reader_beside_a_move, a_writer_beside_a_move
+//   E1    move_frozen, fetch_or                  acquire      a_helper_that_sleeps_through_two_growths
+//   E4    move_bucket, first load and failed     acquire      an_overflow_block_is_moved; the progress file, try_move
+//   E4    move_bucket, `moved`                   release      a_writer_knows_the_table_after_a_moved_bucket
+//   E4    move_frozen, too_late                  acquire      lock_free_map_progress_model_test.cpp
+//   E4    move_frozen, done                      release      an_overflow_block_is_moved_by_two_threads
+//   E4    measure                                acquire      the_statistics_beside_a_move, .._beside_a_growth
 //   E4    try_move, after a failure              acquire      lock_free_map_progress_model_test.cpp
-//   E5    settle, the header                     release      a_bucket_is_moved_by_two_threads
-//   E5    measure                                acquire      the_statistics_beside_a_move
-//   E6    grow                                   release      an_insert_beside_a_growth
-//   E6    help, the root                         release      a_reader_beside_a_growth
-//   E6    mutate, pin_next                       acquire      an_insert_beside_a_growth, two_threads_reserve
-//   T2    mark_moved, all_chunks_moved           all          what_others_moved_is_seen_through_the_new_root
+//   E5    grow, next                             release      a_growth_that_an_insert_begins
+//   E5    help, the root                         release      a_reader_that_sleeps_through_two_growths
+//   E5    pin_next                               acquire      a_growth_that_an_insert_begins
+//   T2    mark_moved, all_chunks_moved           all          whoever_finds_all_chunks_moved_knows_what_was_done_before
 
 namespace weir_model {
 namespace {
@@ -161,6 +162,16 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(the_statistics_beside_a_move, {.stale_reads = 1}) 
                });
 }
 
+// The statistics look into the new table as soon as one bucket is done.
+WEIR_MAP_KERNEL(the_statistics_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
+    scene.has({{k, 1}});
+    scene.play([&](caller&) { scene.map().reserve(17); },
+               [&](caller&) {
+                   const auto seen = scene.map().stats();
+                   WEIR_MODEL_REQUIRE((seen.buckets == 4 || seen.buckets == 8) && seen.longest_chain <= 1);
+               });
+}
+
 // ---- a whole growth
 
 // The entry is moved by one thread; the other one makes the new table the root, and comes in through it.
@@ -181,7 +192,7 @@ WEIR_MAP_KERNEL(an_insert_beside_a_growth, {.stale_reads = 1}) {
     scene.has({{twin, 1}});
     scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 2); });
 }
-WEIR_MAP_KERNEL(an_erase_beside_a_growth, {.stale_reads = 1}) {
+WEIR_MAP_KERNEL(an_erase_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has({{k, 1}});
     scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
 }
@@ -189,11 +200,11 @@ WEIR_MAP_KERNEL(a_replacement_beside_a_growth, {.stale_reads = 1}) {
     scene.has({{k, 1}});
     scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.assign(k, 2); });
 }
-WEIR_MAP_KERNEL(an_overflow_beside_a_growth, {.stale_reads = 1}) {
+WEIR_MAP_KERNEL(an_overflow_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has_a_full_bucket();
     scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 1); });
 }
-WEIR_MAP_KERNEL(an_erase_from_a_full_bucket_beside_a_growth, {.stale_reads = 1}) {
+WEIR_MAP_KERNEL(an_erase_from_a_full_bucket_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has_a_full_bucket();
     scene.has({{k, 1}});
     scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
@@ -215,6 +226,62 @@ WEIR_MAP_KERNEL(a_growth_that_an_insert_begins, {.preemptions = 1, .stale_reads 
                });
     scene.map().quiesce();
     WEIR_MODEL_REQUIRE(scene.map().stats().buckets == 8);
+}
+
+// Whoever meets a moved bucket knows at once where to go: it never looks twice for the next table. The number of steps is
+// exact within these bounds, which are therefore never widened; it changes with what a hazard pointer costs.
+const options bounds_of_a_counted_call = {.preemptions = 1, .stale_reads = 3};
+void a_writer_knows_the_table_after_a_moved_bucket_kernel() {
+    run_scene(
+        [](map_scene& scene) {
+            scene.has({{k, 1}});
+            scene.play([&](caller&) { WEIR_MODEL_REQUIRE(count_steps([&] { scene.map().erase(key_at(0, 15)); }) <= 78); },
+                       [&](caller&) { scene.map().reserve(17); });
+        },
+        precedence::causal, weir::hazard_pointer_mode::seq_cst);
+}
+[[maybe_unused]] const bool counted_call_added =
+    add_kernel("lock_free_map", "a_writer_knows_the_table_after_a_moved_bucket",
+               &a_writer_knows_the_table_after_a_moved_bucket_kernel, bounds_of_a_counted_call);
+TEST(model_lock_free_map, a_writer_knows_the_table_after_a_moved_bucket) {
+    const report r = explore(&a_writer_knows_the_table_after_a_moved_bucket_kernel, bounds_of_a_counted_call);
+    EXPECT_FALSE(r.failed) << to_string(r);
+    EXPECT_TRUE(r.complete) << to_string(r);
+}
+WEIR_MAP_KERNEL(a_growth_that_gets_no_memory_is_put_off, {.preemptions = 0, .stale_reads = 0}) {
+    scene.has_a_full_bucket();
+    for (unsigned n = 0; n < 10; ++n) {  // 16 in all: the next one begins it
+        scene.before().insert(key_at(4 + 4 * (n % 3), 4 + n), 100 + n);
+    }
+    memory_stop::armed = true;
+    memory_stop::left = 2;  // a node, a block, and no table
+    scene.before().insert(k, 1);
+    memory_stop::armed = false;
+    WEIR_MODEL_REQUIRE(scene.map().stats().failed_growths == 1 && scene.map().stats().growths == 0);
+    scene.before().insert(twin, 2);
+    WEIR_MODEL_REQUIRE(scene.map().stats().growths == 1);
+}
+
+// ---- which buckets of a large table are moved: of two pieces, that is, which no map has in these kernels
+
+WEIR_MODEL_KERNEL(lock_free_map, whoever_finds_all_chunks_moved_knows_what_was_done_before, {}) {
+    using table = weir::detail::map_table<weir::hazard_link>;
+    std::allocator<weir::detail::map_unit> units;
+    std::allocator<table::bucket> buckets;
+    table* const t = table::make(units, table::piece_bits + 1);
+    const std::size_t last = t->chunks() - 1;
+    for (std::size_t i = 0; i < last; ++i) {
+        t->mark_moved(i);
+    }
+    int news = 0;
+    together(
+        [&] {
+            news = 1;
+            t->mark_moved(last);
+            WEIR_MODEL_REQUIRE(t->all_chunks_moved());
+        },
+        [&] { WEIR_MODEL_REQUIRE(!t->all_chunks_moved() || news == 1); });
+    table::drop(units, buckets, t);
 }
 
 // ---- two growths

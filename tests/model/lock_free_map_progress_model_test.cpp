@@ -1,12 +1,12 @@
-// weir (BSL-1.0). Kernels of data/lock_free_map.hpp: a thread that is suspended for ever at each step, what may wait, and memory that runs out.
+// weir (BSL-1.0). Kernels of data/lock_free_map.hpp: threads suspended for ever at each step, waiting, memory that runs out.
 #include "map_kernel.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <new>
 
-// Progress: of the first function's thread each step is its last one in turn; the second one must come to its end all the same, with
-// answers that the history explains, whether or not the frozen call has had its effect.
+// Progress: of the first function's thread each step is its last one in turn; the second one must come to its end all the
+// same, with answers that the history explains, whether or not the frozen call has had its effect.
 //
 //   edge  site                                   weakened     killed by
 //         map_creation, over_                    seq_cst      a_value_is_created_once

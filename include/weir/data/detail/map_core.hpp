@@ -46,13 +46,15 @@
 //   I3  A table is retired when the root has left it, a block when it was replaced or its bucket is done.
 //   I4  The table after next does not exist: growth begins in the root only.
 // Edges:
-//   E1  a node is filled, its address stored in a slot or block  -> whoever loads that word or block reads the node
-//   E2  a slot word is stored, then the header publishes it      -> whoever sees the tag sees at least that word
-//   E3  a header freed the slot, its next owner stores a word    -> whoever sees that word sees the new version
-//   E4  a header freed a slot, became moved or done              -> whoever sees it sees what was decided before
-//   E5  a child's slots and overflow are filled, its header set  -> whoever sees the header may use the child
-//   E6  a table is filled, root or next points to it             -> whoever loads the pointer uses the table
-//   E7  the bins are filled, their pointer is published       -> whoever loads the pointer uses them
+//   E1  a node is filled, its address stored in a slot or block; or a slot marked dead
+//       -> whoever loads that word or block reads the node; or knows what was done before it was erased
+//   E2  a slot word is stored, then the header publishes it  -> whoever sees the tag sees at least that word
+//   E3  a header freed the slot, its next owner stores a word -> whoever sees that word sees the new version
+//   E4  a header freed a slot, became moved or done       -> whoever sees it sees what was decided before
+//   E5  a table is filled, root or next points to it      -> whoever loads the pointer uses the table
+//   E6  the bins are filled, their pointer is published   -> whoever loads the pointer uses them
+// Every change of a header is a read-modify-write: who acquires a header acquires all that was released in it before, whatever
+// the order of the changes in between. Header and overflow block together are changed seq_cst, so that needs no mark.
 
 namespace weir::inline v0 {
 namespace detail {
@@ -263,7 +265,7 @@ private:
         g->what == map_garbage::kind::block ? drop_block(static_cast<block*>(g)) : drop_table(static_cast<table*>(g));
     }
     [[nodiscard]] bin& my_bin() const noexcept {
-        return bins_.load(std::memory_order_acquire)[this_thread_slot() & (bin_count_ - 1)];  // E7 acquire
+        return bins_.load(std::memory_order_acquire)[this_thread_slot() & (bin_count_ - 1)];  // E6 acquire
     }
 
     std::atomic<table*> root_{nullptr};

@@ -59,12 +59,12 @@ int map_core<K, T, H, E, A>::bits_for(std::size_t entries) noexcept {
 /// Makes the first table; another thread may have been faster.
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::create_root(std::size_t entries) {
-    if (bins_.load(std::memory_order_acquire) == nullptr) {  // E7 acquire
+    if (bins_.load(std::memory_order_relaxed) == nullptr) {  // relaxed: loaded again with acquire where it is used
         rebound<bin> bins(allocator_);
         bin* const made = std::allocator_traits<rebound<bin>>::allocate(bins, bin_count_);
         std::uninitialized_default_construct_n(made, bin_count_);
         bin* none = nullptr;
-        if (!bins_.compare_exchange_strong(none, made, std::memory_order_release,  // E7 release
+        if (!bins_.compare_exchange_strong(none, made, std::memory_order_release,  // E6 release
                                            std::memory_order_relaxed)) {  // relaxed: loaded again with acquire where it is used
             std::allocator_traits<rebound<bin>>::deallocate(bins, made, bin_count_);
         }
@@ -72,7 +72,7 @@ void map_core<K, T, H, E, A>::create_root(std::size_t entries) {
     rebound<map_unit> units(allocator_);
     table* const made = table::make(units, bits_for(entries));
     table* none = nullptr;
-    if (!root_.compare_exchange_strong(none, made, std::memory_order_release,  // E6 release
+    if (!root_.compare_exchange_strong(none, made, std::memory_order_release,  // E5 release
                                        std::memory_order_relaxed)) {  // relaxed: loaded again with acquire where it is used
         drop_table(made);
     }
@@ -102,13 +102,13 @@ void map_core<K, T, H, E, A>::after_insert(table& t, bool spilled) noexcept {
 /// Links a table of twice the size behind the root. The root cannot leave `t`, which has no next, before it succeeds.
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::grow(table& t) {
-    if (root_.load() != &t) {
+    if (root_.load(std::memory_order_acquire) != &t) {  // E5 acquire
         return;
     }
     rebound<map_unit> units(allocator_);
     table* const made = table::make(units, t.bits() + 1);
     table* none = nullptr;
-    if (t.next.compare_exchange_strong(none, made, std::memory_order_release,  // E6 release
+    if (t.next.compare_exchange_strong(none, made, std::memory_order_release,  // E5 release
                                        std::memory_order_relaxed)) {  // relaxed: loaded again with acquire where it is used
         growths_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
     } else {
@@ -129,7 +129,7 @@ void map_core<K, T, H, E, A>::help(table& from, table& to, pins& pin, after_pins
     }
     if (from.all_chunks_moved()) {
         table* root = &from;
-        if (root_.compare_exchange_strong(root, &to, std::memory_order_release,  // E6 release
+        if (root_.compare_exchange_strong(root, &to, std::memory_order_release,  // E5 release
                                           std::memory_order_relaxed)) {          // relaxed: somebody else did it
             retire(&from);
             later.sweep = true;
@@ -169,7 +169,7 @@ void map_core<K, T, H, E, A>::move_bucket(table& from, table& to, std::size_t in
     bucket* const children = &to.touch(buckets, 2 * index);  // both memory and pointer before anything is frozen
     while ((header & map_header::moved) == 0) {
         if (source.header.compare_exchange_weak(header, header | map_header::moved,
-                                                std::memory_order_acq_rel,     // E4 release, E4 acquire
+                                                std::memory_order_release,     // E4 release: `next`, for who meets `moved`
                                                 std::memory_order_acquire)) {  // E4 acquire
             header |= map_header::moved;
         }
@@ -224,7 +224,7 @@ void map_core<K, T, H, E, A>::move_frozen(bucket& source, std::uint64_t frozen, 
     }
     block* old = nullptr;
     if ((frozen & map_header::overflow) != 0) {
-        old = source.overflow.load(std::memory_order_acquire);  // E1 acquire
+        old = source.overflow.load(std::memory_order_relaxed);  // relaxed: it came with the header, and both are final
         pin.overflow().reset_protection(old);
         if (too_late()) {
             return;
@@ -267,17 +267,20 @@ void map_core<K, T, H, E, A>::spill(block& old, inheritance& left, inheritance& 
 }
 
 /// Starts a child. A slot word leaves zero once and the header leaves zero once, so whoever comes late changes nothing.
+/// Each helper goes through all of it before it says that the source is done, and so has read or written every word: whoever
+/// acquires that (E4) sees them all, whichever helper it was.
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::settle(bucket& child, inheritance const& heir) noexcept {
     for (std::size_t i = 0; i < heir.in_slots; ++i) {
         map_slot::word untouched = 0;
         child.slot[i].compare_exchange_strong(untouched, map_slot::of(heir.nodes[i]),
-                                              std::memory_order_release,     // E1 release
+                                              std::memory_order_relaxed,   // relaxed: the source being done tells of it
                                               std::memory_order_relaxed);  // relaxed: somebody else did it
     }
     if (heir.overflow == nullptr) {
         std::uint64_t untouched = 0;
-        child.header.compare_exchange_strong(untouched, heir.header, std::memory_order_release,  // E5 release
+        child.header.compare_exchange_strong(untouched, heir.header,
+                                             std::memory_order_relaxed,   // relaxed: the source being done tells of it
                                              std::memory_order_relaxed);  // relaxed: somebody else did it
     } else if (!child.exchange_both(0, nullptr, heir.header | map_header::overflow, heir.overflow)) {
         drop_block(heir.overflow);
@@ -319,7 +322,7 @@ void map_core<K, T, H, E, A>::quiesce() {
             }
         }
     }
-    if (bin* const all = bins_.load(std::memory_order_acquire)) {  // E7 acquire
+    if (bin* const all = bins_.load(std::memory_order_acquire)) {  // E6 acquire
         for (std::size_t i = 0; i < bin_count_; ++i) {
             all[i].sweep(*domain_, *this);
         }
@@ -329,7 +332,7 @@ void map_core<K, T, H, E, A>::quiesce() {
 template <class K, class T, class H, class E, class A>
 std::size_t map_core<K, T, H, E, A>::size() const noexcept {
     std::int64_t sum = 0;
-    if (bin const* const all = bins_.load(std::memory_order_acquire)) {  // E7 acquire
+    if (bin const* const all = bins_.load(std::memory_order_acquire)) {  // E6 acquire
         for (std::size_t i = 0; i < bin_count_; ++i) {
             sum += all[i].share();
         }
@@ -340,7 +343,7 @@ std::size_t map_core<K, T, H, E, A>::size() const noexcept {
 template <class K, class T, class H, class E, class A>
 map_pending map_core<K, T, H, E, A>::pending() const noexcept {
     map_pending sum;
-    if (bin const* const all = bins_.load(std::memory_order_acquire)) {  // E7 acquire
+    if (bin const* const all = bins_.load(std::memory_order_acquire)) {  // E6 acquire
         for (std::size_t i = 0; i < bin_count_; ++i) {
             const auto one = all[i].pending();
             sum.objects += one.objects;
@@ -361,7 +364,7 @@ auto map_core<K, T, H, E, A>::measure() const -> map_shape {
             std::size_t in_overflow = 0;
             if ((header & map_header::overflow) != 0) {
                 block* const o = pin.overflow().protect(b.overflow);
-                const auto now = b.header.load(std::memory_order_acquire);  // E4 acquire: a done bucket's block may be gone
+                const auto now = b.header.load(std::memory_order_relaxed);  // relaxed: only compared. Done: it may be gone
                 in_overflow = o == nullptr || now == map_header::done ? 0 : o->count;
             }
             std::size_t in_slots = 0;
@@ -373,7 +376,7 @@ auto map_core<K, T, H, E, A>::measure() const -> map_shape {
         };
         for (std::size_t i = 0; whole && i < root->buckets(); ++i) {
             bucket* const b = root->peek(i);
-            const auto header = b == nullptr ? 0 : b->header.load(std::memory_order_acquire);  // E5 acquire
+            const auto header = b == nullptr ? 0 : b->header.load(std::memory_order_acquire);  // E4 acquire
             if (header != map_header::done) {
                 header == 0 ? void() : look(*b, header);
                 continue;
@@ -382,7 +385,7 @@ auto map_core<K, T, H, E, A>::measure() const -> map_shape {
             whole = to != nullptr;
             for (std::size_t c = 2 * i; whole && c < 2 * i + 2; ++c) {
                 bucket& child = *to->peek(c);
-                look(child, child.header.load(std::memory_order_acquire));  // E5 acquire
+                look(child, child.header.load(std::memory_order_relaxed));  // relaxed: counted only
             }
         }
         if (whole) {
@@ -394,15 +397,15 @@ auto map_core<K, T, H, E, A>::measure() const -> map_shape {
 
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::destroy_entries(bucket& b) noexcept {
-    const auto header = b.header.load();
+    const auto header = b.header.load(std::memory_order_relaxed);  // relaxed: the map is at rest
     for (int i = 0; i < map_header::slots; ++i) {
-        const auto w = b.slot[i].load();
+        const auto w = b.slot[i].load(std::memory_order_relaxed);  // relaxed: the map is at rest
         if (map_header::state(header, i) > map_header::reserved && (w & map_slot::dead) == 0) {
             destroy(map_slot::node<node>(w));
         }
     }
     if ((header & map_header::overflow) != 0) {
-        block* const o = b.overflow.load();
+        block* const o = b.overflow.load(std::memory_order_relaxed);  // relaxed: the map is at rest
         for (auto const& e : *o) {
             destroy(e.entry);
         }
@@ -412,11 +415,11 @@ void map_core<K, T, H, E, A>::destroy_entries(bucket& b) noexcept {
 
 template <class K, class T, class H, class E, class A>
 map_core<K, T, H, E, A>::~map_core() {
-    if (table* const root = root_.load()) {
-        table* const next = root->next.load();
+    if (table* const root = root_.load(std::memory_order_relaxed)) {        // relaxed: the map is at rest
+        table* const next = root->next.load(std::memory_order_relaxed);  // relaxed: the map is at rest
         for (std::size_t i = 0; i < root->buckets(); ++i) {
             bucket* const b = root->peek(i);
-            if (b != nullptr && b->header.load() != map_header::done) {
+            if (b != nullptr && b->header.load(std::memory_order_relaxed) != map_header::done) {  // relaxed: the map is at rest
                 destroy_entries(*b);
             } else if (b != nullptr) {
                 destroy_entries(*next->peek(2 * i));
@@ -428,7 +431,7 @@ map_core<K, T, H, E, A>::~map_core() {
             drop_table(next);
         }
     }
-    if (bin* const all = bins_.load()) {
+    if (bin* const all = bins_.load(std::memory_order_relaxed)) {  // relaxed: the map is at rest
         for (std::size_t i = 0; i < bin_count_; ++i) {
             all[i].clear(*this);
         }

@@ -31,7 +31,7 @@ public:
             std::uint64_t h = bucket_.header.load(std::memory_order_relaxed);  // relaxed: only compared
             while ((h & map_header::moved) == 0 &&
                    !bucket_.header.compare_exchange_weak(h, map_header::without(h, slot_),
-                                                         std::memory_order_release,     // E2 release
+                                                         std::memory_order_release,     // E4 release
                                                          std::memory_order_relaxed)) {  // relaxed: only compared
             }
         }
@@ -52,7 +52,7 @@ public:
         bucket_.slot[slot_].store(map_slot::of(d.get()), std::memory_order_release);  // E1 release, E3 release
     }
     /// Before the stored node may be retired: nobody who loads the word from here on can take it for a live one.
-    void blank() noexcept { bucket_.slot[slot_].store(map_slot::dead); }
+    void blank() noexcept { bucket_.slot[slot_].store(map_slot::dead, std::memory_order_release); }  // E3 release
 
 private:
     bucket& bucket_;
@@ -67,9 +67,9 @@ auto map_core<K, T, H, E, A>::pin_root(pins& pin) const -> table* {
 /// The table after `from`, protected; null if the root has left `from`, whose successor may be gone already.
 template <class K, class T, class H, class E, class A>
 auto map_core<K, T, H, E, A>::pin_next(pins& pin, table* from) const -> table* {
-    table* const to = from->next.load(std::memory_order_acquire);  // E6 acquire
+    table* const to = from->next.load(std::memory_order_acquire);  // E5 acquire
     pin.next().reset_protection(to);
-    return root_.load() == from ? to : nullptr;
+    return root_.load(std::memory_order_relaxed) == from ? to : nullptr;  // relaxed: the second look, which is only compared
 }
 
 /// Looks for the entry that `same` accepts. Present: it is protected by pin.entry and was in the map at the last load of
@@ -93,7 +93,7 @@ auto map_core<K, T, H, E, A>::search(bucket& b, std::uint64_t header, std::uint6
                 w = again;
                 continue;
             }
-            if (map_header::changed(header, b.header.load(std::memory_order_acquire))) {  // E4 acquire
+            if (map_header::changed(header, b.header.load(std::memory_order_relaxed))) {  // relaxed: only compared
                 return search_end::changed;
             }
             if ((!keeps_hash || hash_of(*n) == hash) && same(n->value.first)) {
@@ -106,10 +106,10 @@ auto map_core<K, T, H, E, A>::search(bucket& b, std::uint64_t header, std::uint6
     if ((header & map_header::overflow) == 0) {
         return search_end::absent;
     }
-    block* const o = b.overflow.load(std::memory_order_acquire);  // E1 acquire
+    block* const o = b.overflow.load(std::memory_order_relaxed);  // relaxed: announced; followed after the second look only
     const auto stale = [&] {  // also a block or node that was protected too late
-        return b.overflow.load(std::memory_order_acquire) != o ||                          // E1 acquire
-               map_header::changed(header, b.header.load(std::memory_order_acquire));  // E4 acquire
+        return b.overflow.load(std::memory_order_acquire) != o ||                       // E1 acquire
+               map_header::changed(header, b.header.load(std::memory_order_relaxed));  // relaxed: only compared
     };
     pin.overflow().reset_protection(o);
     if (stale()) {
@@ -176,7 +176,7 @@ void map_core<K, T, H, E, A>::mutate(std::uint64_t hash, Same const& same, Decid
         }
         while (t != nullptr) {
             const auto i = t->index(hash);
-            if (t->next.load(std::memory_order_acquire) != nullptr) {  // E6 acquire
+            if (t->next.load(std::memory_order_relaxed) != nullptr) {  // relaxed: only compared, pin_next loads it again
                 table* const to = pin_next(pin, t);
                 if (to == nullptr || try_move(*t, *to, i, !std::exchange(helped, true), pin, later)) {
                     t = to;
@@ -227,8 +227,8 @@ bool map_core<K, T, H, E, A>::mutate_bucket(table& t, bucket& b, std::uint64_t h
         if (!mine.held()) {
             const int slot = map_header::first(map_header::match(header, 0));
             const auto with_mine = header | map_header::put(map_header::reserved, slot);
-            if (!b.header.compare_exchange_strong(header, with_mine, std::memory_order_acq_rel,  // E2 release, E2 acquire
-                                                  std::memory_order_acquire)) {                  // E2 acquire, E4 acquire
+            if (!b.header.compare_exchange_strong(header, with_mine, std::memory_order_acquire,  // E4 acquire
+                                                  std::memory_order_acquire)) {  // E2 acquire, E4 acquire
                 continue;
             }
             header = with_mine;
@@ -237,8 +237,8 @@ bool map_core<K, T, H, E, A>::mutate_bucket(table& t, bucket& b, std::uint64_t h
         mine.store(*d.with);
         const auto published =
             map_header::without(header, mine.slot()) | map_header::put(map_header::tag(hash), mine.slot());
-        if (b.header.compare_exchange_strong(header, published, std::memory_order_acq_rel,  // E2 release, E2 acquire
-                                             std::memory_order_acquire)) {                  // E2 acquire, E4 acquire
+        if (b.header.compare_exchange_strong(header, published, std::memory_order_release,  // E2 release
+                                             std::memory_order_acquire)) {  // E2 acquire, E4 acquire
             mine.published();
             d.with->release();
             after_insert(t, false);
@@ -317,7 +317,7 @@ template <class K, class T, class H, class E, class A>
 bool map_core<K, T, H, E, A>::free_any_dead_slot(bucket& b, std::uint64_t header) noexcept {
     for (int i = 0; i < map_header::slots; ++i) {
         if (map_header::state(header, i) > map_header::reserved &&
-            (b.slot[i].load(std::memory_order_acquire) & map_slot::dead) != 0) {  // E3 acquire
+            (b.slot[i].load(std::memory_order_relaxed) & map_slot::dead) != 0) {  // relaxed: loaded again before it counts
             free_dead_slot(b, i);
             return true;
         }
@@ -331,9 +331,9 @@ template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::free_dead_slot(bucket& b, int slot) noexcept {
     std::uint64_t header = b.header.load(std::memory_order_acquire);  // E2 acquire, E4 acquire
     while ((header & map_header::moved) == 0 && map_header::state(header, slot) > map_header::reserved &&
-           (b.slot[slot].load(std::memory_order_acquire) & map_slot::dead) != 0 &&  // E3 acquire
+           (b.slot[slot].load(std::memory_order_acquire) & map_slot::dead) != 0 &&  // E1 acquire
            !b.header.compare_exchange_weak(header, map_header::bump(map_header::without(header, slot)),
-                                           std::memory_order_acq_rel,     // E2 acquire, E4 release
+                                           std::memory_order_release,     // E4 release
                                            std::memory_order_acquire)) {  // E2 acquire, E4 acquire
     }
 }
@@ -384,10 +384,10 @@ bool map_core<K, T, H, E, A>::hold_entries(bucket& b, std::uint64_t header, pins
     }
     block* o = nullptr;
     if ((header & map_header::overflow) != 0) {
-        o = b.overflow.load(std::memory_order_acquire);  // E1 acquire
+        o = b.overflow.load(std::memory_order_relaxed);  // relaxed: announced; followed after the second look only
         pin.overflow().reset_protection(o);
-        if (b.overflow.load(std::memory_order_acquire) != o ||                             // E1 acquire
-            map_header::changed(header, b.header.load(std::memory_order_acquire))) {  // E4 acquire
+        if (b.overflow.load(std::memory_order_acquire) != o ||                          // E1 acquire
+            map_header::changed(header, b.header.load(std::memory_order_relaxed))) {  // relaxed: only compared
             return false;
         }
         for (auto const& e : *o) {
@@ -395,12 +395,14 @@ bool map_core<K, T, H, E, A>::hold_entries(bucket& b, std::uint64_t header, pins
         }
     }
     for (int i = 0; i < map_header::slots; ++i) {
-        if (published(i) && b.slot[i].load(std::memory_order_acquire) != words[static_cast<std::size_t>(i)]) {  // E1 acquire, E3 acquire
+        if (published(i) &&
+            b.slot[i].load(std::memory_order_acquire) != words[static_cast<std::size_t>(i)]) {  // E1 acquire, E3 acquire
             return false;
         }
     }
-    return (o == nullptr || b.overflow.load(std::memory_order_acquire) == o) &&       // E1 acquire
-           !map_header::changed(header, b.header.load(std::memory_order_acquire));  // E4 acquire
+    // The whole header: an insertion leaves the version as it is, and what came after it must not be shown without it.
+    return (o == nullptr || b.overflow.load(std::memory_order_relaxed) == o) &&  // relaxed: only compared
+           b.header.load(std::memory_order_relaxed) == header;                   // relaxed: only compared
 }
 
 /// Uses the entries of a bucket one after the other; false if it was moved or its overflow block changed meanwhile.
@@ -433,11 +435,11 @@ bool map_core<K, T, H, E, A>::visit_entries(bucket& b, std::uint64_t header, pin
     if ((header & map_header::overflow) == 0) {
         return true;
     }
-    block* const o = b.overflow.load(std::memory_order_acquire);  // E1 acquire
+    block* const o = b.overflow.load(std::memory_order_relaxed);  // relaxed: announced; followed after the second look only
     pin.overflow().reset_protection(o);
     const auto stale = [&] {
-        return b.overflow.load(std::memory_order_acquire) != o ||                          // E1 acquire
-               map_header::changed(header, b.header.load(std::memory_order_acquire));  // E4 acquire
+        return b.overflow.load(std::memory_order_acquire) != o ||                       // E1 acquire
+               map_header::changed(header, b.header.load(std::memory_order_relaxed));  // relaxed: only compared
     };
     if (stale()) {
         return false;

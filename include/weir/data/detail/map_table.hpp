@@ -137,7 +137,7 @@ public:
         bucket* const made = std::allocator_traits<Buckets>::allocate(allocator, piece_buckets());
         std::uninitialized_value_construct_n(made, piece_buckets());
         bucket* none = nullptr;
-        if (!p.buckets.compare_exchange_strong(none, made, std::memory_order_acq_rel,  // E1 release
+        if (!p.buckets.compare_exchange_strong(none, made, std::memory_order_release,  // E1 release
                                                std::memory_order_acquire)) {           // E1 acquire
             std::allocator_traits<Buckets>::deallocate(allocator, made, piece_buckets());
             return none[index & (piece_buckets() - 1)];
@@ -198,7 +198,8 @@ public:
     template <class Units, class Buckets>
     static void drop(Units& units, Buckets& buckets, map_table* table) noexcept {
         for (std::size_t i = 0; i < table->pieces(); ++i) {
-            if (bucket* const first = table->piece_at(i).buckets.load()) {
+            // relaxed: nobody else uses the table any more
+            if (bucket* const first = table->piece_at(i).buckets.load(std::memory_order_relaxed)) {
                 std::allocator_traits<Buckets>::deallocate(buckets, first, table->piece_buckets());
             }
         }
