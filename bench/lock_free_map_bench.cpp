@@ -87,6 +87,13 @@ const load beside{.id = "writer_beside_iteration",
                       "another thread iterates without pause.",
                   .unit = "part kept",
                   .more_is_better = true};
+const load at_once{.id = "many_at_once",
+                   .title = "look-ups of many keys at once, 1e6 entries",
+                   .threads = {1},
+                   .note = "visit(span) against as many single look-ups of the same keys in the same round.",
+                   .unit = "times as fast",
+                   .compared = false,
+                   .more_is_better = true};
 const load worst_insert{
     .id = "worst_insert", .title = "worst single insert", .threads = {2}, .note = "", .unit = "us", .compared = false};
 const load worst_read{
@@ -168,6 +175,7 @@ const std::vector<goal>& goals() {
         {&growth, 8, itself_at_two, 1.2},
         {&iteration, 1, nothing, 6.0},
         {&beside, 2, nothing, 0.60, true},
+        {&at_once, 1, nothing, 2.0, true},
         {&bytes, 1, boost_concurrent, 1.1},
     };
     return all;
@@ -232,6 +240,27 @@ void add_rows(const shared_state& s, const load& l, int round, F f) {
     }
 }
 
+using number_peer = weir_peer<u64, u64, shared_hash>;
+
+/// How many times as fast visit(span) finds the keys as single look-ups do.
+double gain_of_many(const number_peer& map, const std::vector<u64>& keys) {
+    u64 sum = 0;
+    auto begin = clock::now();
+    for (const u64 key : keys) {
+        u64 value = 0;
+        map.find(key, value);
+        sum += value;
+    }
+    const double one_by_one = seconds_since(begin);
+    u64 again = 0;
+    begin = clock::now();
+    const std::size_t found = map.find_many(keys, [&](u64, u64 value) { again += value; });
+    const double together = seconds_since(begin);
+    must_be("keys found", found, keys.size());
+    must_be("the sum of their values", again, sum);
+    return one_by_one / together;
+}
+
 void add_number_loads(const shared_state& s, int round) {
     // One map of each peer for all loads up to the mixed one: that which grew last.
     const std::string group = group_of("big", round);
@@ -253,6 +282,8 @@ void add_number_loads(const shared_state& s, int round) {
         auto& map = number_map<Peer>(*s, group, s->in.n.entries);
         return find_all<Peer, u64>(map, s->in.absent(), s->in.n.operations, threads, seed_of(round, threads), false);
     });
+    s->r.add_value(suite_name, at_once, 1, number_peer::id, round,
+                   [s, group] { return gain_of_many(number_map<number_peer>(*s, group, s->in.n.entries), s->in.present()); });
     add_rows<u64, u64, false>(s, iteration, round, [=]<class Peer>(int) {
         return walk(number_map<Peer>(*s, group, s->in.n.entries), s->in.n.entries);
     });
@@ -617,7 +648,7 @@ std::vector<table> map_tables(const shared& s) {
     const results& out = s.r.out();
     std::vector<table> all;
     for (const load* l : {&hit, &hit_small, &miss, &reads95, &mixed, &growth, &churn, &upsert, &string_hit,
-                          &string_upsert, &hit_64, &iteration, &beside}) {
+                          &string_upsert, &hit_64, &iteration, &beside, &at_once}) {
         if (!out.peers(l->id).empty()) {
             all.push_back(load_table(out, *l));
         }
@@ -662,7 +693,7 @@ suite lock_free_map_suite() {
         const auto s = *state = std::make_shared<shared>(r);
         for (const load* l :
              {&hit, &hit_small, &miss, &reads95, &mixed, &growth, &churn, &upsert, &string_hit, &string_upsert, &hit_64,
-              &iteration, &beside, &worst_insert, &worst_read, &bytes, &peak_bytes}) {
+              &iteration, &beside, &at_once, &worst_insert, &worst_read, &bytes, &peak_bytes}) {
             r.out().declare(*l);
         }
         r.stop_after(suite_name, 1);

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -605,6 +606,7 @@ struct weir_peer {
         const auto value = map.find(key);
         return value && (out = *value, true);
     }
+    std::size_t find_many(std::span<const Key> keys, auto f) const { return map.visit(keys, f); }
     bool insert(const Key& key, const Value& value) { return map.insert(key, value); }
     long put(const Key& key, const Value& value) { return map.insert_or_assign(key, value) ? 1 : 0; }
     bool erase(const Key& key) { return map.erase(key); }

@@ -25,6 +25,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -224,6 +225,56 @@ TEST(lock_free_map, visits_the_very_value_that_is_stored) {
         EXPECT_EQ(v, "eins");
     }));
     EXPECT_FALSE(map.visit(std::string("two"), [](std::string const&) { ADD_FAILURE(); }));
+}
+
+TEST(lock_free_map, visits_many_keys_at_once_in_their_order) {
+    weir::lock_free_map<int, int> map;
+    std::vector<int> keys;  // more than are fetched at once; every third one is not there, some come twice
+    std::vector<std::pair<int, int>> expected;
+    for (int i = 0; i < 100; ++i) {
+        if (i % 3 != 0) {
+            EXPECT_TRUE(map.insert(i, -i));
+        }
+        keys.insert(keys.end(), {99 - i, i});
+    }
+    for (const int key : keys) {
+        if (key % 3 != 0) {
+            expected.emplace_back(key, -key);
+        }
+    }
+    std::vector<std::pair<int, int>> seen;
+    EXPECT_EQ(std::as_const(map).visit(keys, [&](int key, int value) { seen.emplace_back(key, value); }), expected.size());
+    EXPECT_EQ(seen, expected);
+    EXPECT_EQ(map.visit(std::span<int const>(), [](int, int) { ADD_FAILURE(); }), 0U);
+    EXPECT_EQ((weir::lock_free_map<int, int>().visit(keys, [](int, int) { ADD_FAILURE(); })), 0U);
+}
+
+TEST(lock_free_map, a_visitor_of_many_keys_may_change_the_map_and_throw) {
+    weir::lock_free_map<std::string, int> map;
+    std::vector<std::string> keys;
+    for (int i = 0; i < 40; ++i) {
+        keys.push_back("a key that does not fit into the string itself " + std::to_string(i));
+        EXPECT_TRUE(map.insert(keys.back(), i));
+    }
+    int visits = 0;
+    EXPECT_EQ(map.visit(keys, [&](std::string const& key, int) {
+        ++visits;
+        EXPECT_TRUE(map.erase(key));
+        EXPECT_TRUE(map.insert(key + "!", 0));
+    }),
+              40U);
+    EXPECT_EQ(map.visit(keys, [](std::string const&, int) { ADD_FAILURE(); }), 0U);
+    for (auto& key : keys) {
+        key += '!';
+    }
+    EXPECT_THROW(map.visit(keys,
+                           [&](std::string const&, int) {
+                               if (++visits == 50) {
+                                   throw std::runtime_error("enough");
+                               }
+                           }),
+                 std::runtime_error);
+    EXPECT_EQ(visits, 50);
 }
 
 TEST(lock_free_map, insert_keeps_what_is_there) {

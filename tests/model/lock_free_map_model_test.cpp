@@ -555,6 +555,20 @@ WEIR_MAP_KERNEL(of_two_replacements_all_entries_show_the_first_one_first, {.pree
             WEIR_MODEL_REQUIRE(first >= second);
         });
 }
+WEIR_MAP_KERNEL(many_keys_at_once_beside_an_erase_and_an_insert, {.stale_reads = 1}) {
+    scene.has({{k, 1}, {twin, 2}});
+    scene.play(
+        [](caller& me) {
+            me.erase(k);
+            me.insert(other, 3);
+        },
+        [&](caller&) {
+            const std::uint64_t keys[] = {twin, k, other};
+            std::uint64_t sum = 0;
+            const auto found = scene.map().visit(keys, [&](std::uint64_t, std::uint64_t value) { sum += value; });
+            WEIR_MODEL_REQUIRE(found == (sum == 6 || sum == 2 ? sum / 2 : 2));  // 2, 2 + 1, 2 + 3, 2 + 1 + 3
+        });
+}
 WEIR_MAP_KERNEL(all_entries_show_an_insert_with_what_came_after_it, {.stale_reads = 1}) {
     scene.has({{k, 1}});
     scene.play(

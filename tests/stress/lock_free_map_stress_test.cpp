@@ -560,6 +560,32 @@ TEST(lock_free_map_stress, compare_erase_and_insert_pass_a_token_to_one_holder_a
     EXPECT_EQ(map.find(1), turns.load());
 }
 
+TEST(lock_free_map_stress, many_keys_at_once_are_found_while_the_table_grows) {
+    weir::lock_free_map<number, number> map;
+    constexpr number lasting = 100;
+    std::vector<number> keys;
+    for (number n = 0; n < lasting; ++n) {
+        map.insert(n, n * 3);
+        keys.push_back(n);
+    }
+    const number fillers = scaled(100'000, 5000);
+    run_together(4, [&](std::size_t i) {
+        for (number n = 0; n < (i < 2 ? fillers : fillers / 50); ++n) {
+            if (i < 2) {
+                map.insert(lasting + n * 2 + i, n);
+                continue;
+            }
+            number next = 0;
+            EXPECT_EQ(map.visit(keys, [&](number key, number value) {
+                EXPECT_EQ(key, next++);
+                EXPECT_EQ(value, key * 3);
+            }),
+                      lasting);
+        }
+    });
+    EXPECT_EQ(map.size(), lasting + 2 * fillers);
+}
+
 // Iteration.
 
 TEST(lock_free_map_stress, for_each_sees_every_lasting_key_once_beside_a_storm_on_the_others) {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <type_traits>
 #include <utility>
@@ -134,6 +135,15 @@ public:
         requires is_key<K> && std::invocable<F&, reference>
     {
         return all_.visit(key, f);
+    }
+
+    /// Calls `f(key, value)` for each of the keys that is there, in their order; returns how many. Each is looked up as by itself,
+    /// but the memory of sixteen is fetched at once: faster where the map does not fit into the caches, else a little slower.
+    template <class F>
+    size_type visit(std::span<Key const> keys, F&& f) const
+        requires std::invocable<F&, Key const&, reference>
+    {
+        return all_.visit(keys, f);
     }
 
     // -- Insert. True: it was absent and is stored now. False: nothing changed; the arguments are untouched unless another

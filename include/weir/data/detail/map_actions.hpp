@@ -8,11 +8,14 @@
 #include <weir/data/detail/map_growth.hpp>
 #include <weir/data/detail/map_operations.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <system_error>
@@ -55,6 +58,26 @@ public:
     bool visit(K const& key, F&& f) const {
         auto const& k = as_key(key);
         return core_.look_up(core_.hasher()(k), matcher(k), [&](node const& n) { f(handed_out(n)); });
+    }
+
+    /// Calls f(key, value) for each of the keys that is there, in their order.
+    template <class F>
+    std::size_t visit(std::span<Key const> keys, F&& f) const {
+        std::array<std::uint64_t, 16> hashes{};  // as many as a core can wait for at once, or about
+        std::size_t found = 0;
+        while (!keys.empty()) {
+            const auto batch = keys.first(std::min(keys.size(), hashes.size()));
+            for (std::size_t i = 0; i < batch.size(); ++i) {
+                hashes[i] = core_.hasher()(batch[i]);
+            }
+            core_.bring_near(std::span(hashes).first(batch.size()));
+            for (std::size_t i = 0; i < batch.size(); ++i) {
+                Key const& key = batch[i];
+                found += core_.look_up(hashes[i], matcher(key), [&](node const& n) { f(key, handed_out(n)); }) ? 1U : 0U;
+            }
+            keys = keys.subspan(batch.size());
+        }
+        return found;
     }
 
     template <class K>

@@ -17,6 +17,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
@@ -125,6 +126,10 @@ public:
     /// Calls `use(node const&)` with the entry `same(key)` accepts, protected meanwhile. Whether there is one.
     template <class Same, class Use>
     bool look_up(std::uint64_t hash, Same const& same, Use&& use) const;
+
+    /// Has the processor fetch what look-ups of these hashes are going to read. A hint: whatever changes meanwhile is looked up
+    /// as ever.
+    void bring_near(std::span<std::uint64_t const> hashes) const;
 
     /// Asks `decide(node const*)` what to do with the entry, null if absent, until it is done as decided in one step.
     template <class Same, class Decide>

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -157,6 +158,31 @@ bool map_core<K, T, H, E, A>::look_up(std::uint64_t hash, Same const& same, Use&
         }
     }
     return false;
+}
+
+// All buckets first, then all nodes: so that the processor waits for many of them at once. What has moved on to the next table
+// is not worth the way there.
+template <class K, class T, class H, class E, class A>
+void map_core<K, T, H, E, A>::bring_near(std::span<std::uint64_t const> hashes) const {
+    pins pin(*domain_);
+    table* const t = pin_root(pin);
+    if (t == nullptr) {
+        return;
+    }
+    for (const std::uint64_t hash : hashes) {
+        if (bucket* const b = t->peek(t->index(hash))) {
+            __builtin_prefetch(b);
+        }
+    }
+    for (const std::uint64_t hash : hashes) {
+        if (bucket* const b = t->peek(t->index(hash))) {
+            const auto header = b->header.load(std::memory_order_relaxed);  // relaxed: a guess where to look
+            if (const auto m = map_header::match(header, map_header::tag(hash)); m != 0) {
+                const auto w = b->slot[map_header::first(m)].load(std::memory_order_relaxed);  // relaxed: never followed
+                __builtin_prefetch(map_slot::node<node>(w));
+            }
+        }
+    }
 }
 
 template <class K, class T, class H, class E, class A>
