@@ -277,6 +277,20 @@ TEST(lock_free_map, a_visitor_of_many_keys_may_change_the_map_and_throw) {
     EXPECT_EQ(visits, 50);
 }
 
+TEST(lock_free_map, gives_copies_of_all_entries_to_loop_over) {
+    texts map;
+    EXPECT_TRUE(std::as_const(map).snapshot().empty());
+    EXPECT_TRUE(map.insert("one", "eins"));
+    EXPECT_TRUE(map.insert("two", "zwei"));
+    std::map<std::string, std::string> seen;
+    for (auto& [key, value] : std::as_const(map).snapshot()) {
+        EXPECT_TRUE(map.erase(key));
+        EXPECT_TRUE(seen.emplace(std::move(key), std::move(value)).second);
+    }
+    EXPECT_EQ(seen, (std::map<std::string, std::string>{{"one", "eins"}, {"two", "zwei"}}));
+    EXPECT_TRUE(map.empty());
+}
+
 TEST(lock_free_map, insert_keeps_what_is_there) {
     texts map;
     EXPECT_TRUE(map.insert("one", "eins"));

@@ -15,6 +15,7 @@
 #include <stop_token>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 // When:     threads share a map of which most keys are read more often than written, or which must not stall while it grows.
 // When not: one thread at a time uses it (take a plain map); a value must be changed in place (make it internally
@@ -285,6 +286,16 @@ public:
         requires std::invocable<F&, Key const&, reference>
     {
         all_.template for_each<true>(f);
+    }
+    /// Copies of all entries, as for_each shows them: for loops, sorting and algorithms.
+    /// Cost:     memory for all entries.
+    [[nodiscard]] std::vector<std::pair<Key, T>> snapshot() const
+        requires std::copy_constructible<Key> && std::copy_constructible<T>
+    {
+        std::vector<std::pair<Key, T>> all;
+        all.reserve(size());
+        for_each([&](Key const& key, T const& value) { all.emplace_back(key, value); });
+        return all;
     }
     /// As for_each with two hazard pointers in all; a key may come twice while the table grows, or writers crowd its bucket.
     template <class F>
