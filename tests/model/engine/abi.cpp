@@ -123,7 +123,7 @@ bool compare_exchange(T volatile* at, T* expected, T desired, int order, int fai
     const int age = ages[choose_store(l, candidates)];
     const bool equal = static_cast<T>(l.back(age).value) == *expected;
     if (equal && !(weak && choose_spurious_failure())) {
-            touch_sequential(order);
+        touch_sequential(order);
         atomic_access(address_of(at), sizeof(T), true);
         trace_atomic("compare-exchange", order, l, static_cast<std::uint64_t>(desired), 0, pc);
         read_from(l, l.newest(), order);

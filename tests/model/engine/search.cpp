@@ -458,8 +458,11 @@ bool is_shared(std::uintptr_t object) noexcept {
     return sharing_of(object).owner == max_threads;
 }
 void note_toucher(std::uintptr_t object, int thread) {
-    if (object < 8 || sharing_count > sharing_slots / 2) {
+    if (object < 8) {
         return;
+    }
+    if (sharing_count > sharing_slots / 2) {
+        fail("the engine has no room for more shared objects");  // taking them for private would hide executions
     }
     sharing& s = sharing_of(object);
     if (s.object == 0) {

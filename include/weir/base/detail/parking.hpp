@@ -34,7 +34,8 @@
 //     ... look at the condition again
 //
 // Invariant: waiters_ is at least the number of threads between prepare_wait and the end of cancel_wait or of a wait.
-// Invariant: epoch_ changes between a key and the end of every wait on it that returned `notified`.
+// Invariant: a wait returns `notified` only if epoch_ has changed since its key, or a wake of this event_count ended its
+//            sleep; it returns `timed_out` only if neither.
 //
 // Why no news is lost. Two threads, a waiter W and a notifier N; either N sees W or W sees what N changed:
 //   W: waiters_ + 1       then reads the condition            (between them: epoch_ is read, the key)
@@ -59,8 +60,8 @@
 //       waiters_
 //
 // Fine print, safe to forget for whoever looks at the condition again:
-// * `notified` may be spurious: a notify_one also lets those pass who were about to sleep, and the stop of one waiter
-//   wakes all;
+// * `notified` may be spurious: a notify_one also lets those pass who were about to sleep, may wake one that has seen
+//   the news already, and the stop of one waiter wakes all;
 // * a waiter that gives up (timed_out, stopped) has not swallowed a notification: where in doubt the answer is
 //   `notified`;
 // * notify_one wakes one waiter, perhaps one that prepared after it instead of one that did before. That one has seen
@@ -233,9 +234,12 @@ private:
     // One sleep, not until the epoch changes: with the newest epoch as its key, a waiter may be woken in the place of one
     // that prepared before it. It cannot tell, so it does not sleep on.
     wait_result sleep(key seen, time_point deadline) const noexcept {
-        const bool late =
-            epoch_.load() == seen.epoch_ && !epoch_.sleep(seen.epoch_, deadline) && epoch_.load() == seen.epoch_;
-        return late ? wait_result::timed_out : wait_result::notified;
+        if (epoch_.load() != seen.epoch_) {
+            return wait_result::notified;
+        }
+        const bool in_time = epoch_.sleep(seen.epoch_, deadline);
+        const bool changed = epoch_.load() != seen.epoch_;  // in any case: it hands over the condition
+        return changed || in_time ? wait_result::notified : wait_result::timed_out;
     }
 
     std::atomic<std::uint32_t> waiters_{0};  // each waiter adds and takes away its own 1
