@@ -15,12 +15,14 @@ void register_case(run& r, const std::string& suite, const load& l, int threads,
                    Get get) {
     const std::string name =
         suite + '/' + l.id + "/threads:" + std::to_string(threads) + '/' + peer + "/round:" + std::to_string(round);
-    auto body = [&r, suite, id = l.id, unit = l.unit, name, threads, peer, round, get](benchmark::State& state) {
-        if (!r.admits(suite, round)) {
+    auto body = [&r, part = run::part_of(suite, l.extra), id = l.id, unit = l.unit, name, threads, peer, round,
+                 get](benchmark::State& state) {
+        if (!r.admits(part, round)) {
             state.SkipWithError("no time left for this round");
             return;
         }
         for ([[maybe_unused]] auto once : state) {
+            const auto begin = clock::now();
             try {
                 const auto [seconds, value] = get();
                 r.out().add(id, threads, peer, round, value);
@@ -31,6 +33,7 @@ void register_case(run& r, const std::string& suite, const load& l, int threads,
                 state.SkipWithError("failed");
                 break;
             }
+            r.out().spend(id, seconds_since(begin));
         }
     };
     benchmark::RegisterBenchmark(name.c_str(), body)->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
@@ -100,6 +103,16 @@ std::vector<std::string> results::peers(const std::string& load) const {
     return at == peers_.end() ? std::vector<std::string>{} : at->second;
 }
 
+std::vector<int> results::threads(const std::string& load) const {
+    std::vector<int> all;
+    for (const auto& [k, rounds] : samples_) {
+        if (std::get<0>(k) == load && (all.empty() || all.back() != std::get<1>(k))) {
+            all.push_back(std::get<1>(k));  // the samples are in this order
+        }
+    }
+    return all;
+}
+
 void results::fail(const std::string& what) {
     constexpr std::size_t shown = 20;  // a wrong map is wrong in every case: no need to fill the terminal
     if (failures_.size() < shown) {
@@ -110,8 +123,23 @@ void results::fail(const std::string& what) {
 
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
-bool run::admits(const std::string& suite, int round) {
-    progress& p = progress_[suite];
+std::vector<int> run::threads(const load& l) const {
+    std::vector<int> all = l.threads;
+    if (everything()) {
+        all.insert(all.end(), l.more_threads.begin(), l.more_threads.end());
+        std::sort(all.begin(), all.end());
+    }
+    return all;
+}
+
+void run::declare(const load& l) {
+    load of_this_run = l;
+    of_this_run.threads = threads(l);
+    results_.declare(std::move(of_this_run));
+}
+
+bool run::admits(const std::string& part, int round) {
+    progress& p = progress_[part];
     if (round > p.round) {
         if (p.round >= 0) {
             p.longest = std::max(p.longest, seconds_since(p.begin));
@@ -127,10 +155,10 @@ bool run::admits(const std::string& suite, int round) {
 
 std::string run::left_out() const {
     std::string all;
-    for (const auto& [suite, p] : progress_) {
+    for (const auto& [part, p] : progress_) {
         if (p.refused >= 0) {
-            all += (all.empty() ? "" : ", ") + suite + " ran " + std::to_string(p.refused) + " of " +
-                   std::to_string(rounds()) + " rounds";
+            all += (all.empty() ? "" : "; ") + part + ": " + std::to_string(p.refused) + " of " +
+                   std::to_string(p.planned) + " rounds";
         }
     }
     return all;
@@ -143,6 +171,7 @@ void run::add(const std::string& suite, const load& l, int threads, const std::s
         const double per_operation = s.operations > 0 ? s.seconds * 1e9 / s.operations : std::nan("");
         return std::pair{s.seconds, per_operation * std::min(threads, cores())};
     };
+    plan(part_of(suite, l.extra), round);
     register_case(*this, suite, l, threads, peer, round, get);
 }
 
@@ -153,25 +182,27 @@ void run::add_value(const std::string& suite, const load& l, int threads, const 
         const double value = f();
         return std::pair{seconds_since(begin), value};
     };
+    plan(part_of(suite, l.extra), round);
     register_case(*this, suite, l, threads, peer, round, get);
 }
 
+std::string range_of(const spread& s) { return number(s.low) + " .. " + number(s.high); }
+
 table load_table(const results& r, const load& l) {
     table t{l.title, l.note, {"peer"}, {}, {}};
-    for (const int threads : l.threads) {
+    const std::vector<int> columns = r.threads(l.id);
+    std::map<int, double> widest;
+    for (const int threads : columns) {
         t.head.push_back(std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + l.unit);
         t.head.emplace_back("min .. max");
         t.head.emplace_back("/ weir");
-    }
-    std::map<int, double> widest;
-    for (const std::string& peer : r.peers(l.id)) {
-        for (const int threads : l.threads) {
+        for (const std::string& peer : r.peers(l.id)) {
             widest[threads] = std::max(widest[threads], r.value(l.id, threads, peer).high);
         }
     }
     for (const std::string& peer : r.peers(l.id)) {
         std::vector<cell> row{peer};
-        for (const int threads : l.threads) {
+        for (const int threads : columns) {
             const spread s = r.value(l.id, threads, peer);
             if (!s) {
                 row.insert(row.end(), {"-", "", ""});
@@ -184,7 +215,7 @@ table load_table(const results& r, const load& l) {
             time.high = s.high / whole;
             const spread ratio = r.ratio(l.id, threads, peer, ours);
             row.push_back(std::move(time));
-            row.emplace_back(number(s.low) + " .. " + number(s.high));
+            row.emplace_back(range_of(s));
             row.emplace_back(ratio ? number(ratio.median) : "-");
         }
         if (peer == ours) {
@@ -201,12 +232,14 @@ table losses_table(const results& r) {
         int threads;
         std::string peer;
         spread ratio;
+        bool shared;  // by threads
     };
     std::vector<loss> losses;
     std::size_t compared = 0;
+    std::size_t shared = 0;
     for (const load& l : r.loads()) {
         for (const std::string& peer : r.peers(l.id)) {
-            for (const int threads : l.threads) {
+            for (const int threads : r.threads(l.id)) {
                 const spread ratio =
                     l.more_is_better ? r.ratio(l.id, threads, peer, ours) : r.ratio(l.id, threads, ours, peer);
                 const bool our_own = peer == ours || peer.rfind(std::string(ours) + '_', 0) == 0;  // or a variant
@@ -215,7 +248,9 @@ table losses_table(const results& r) {
                 }
                 ++compared;
                 if (ratio.median > 1) {
-                    losses.push_back({&l, threads, peer, ratio});
+                    const bool synchronised = peer != "floor" && peer != "plain" && peer != "unprotected";
+                    losses.push_back({&l, threads, peer, ratio, synchronised});
+                    shared += synchronised ? 1U : 0U;
                 }
             }
         }
@@ -226,19 +261,43 @@ table losses_table(const results& r) {
         return t;
     }
     t.note = "Every row of this run that beats weir's, out of " + std::to_string(compared) +
-             " compared. The ratio is what weir takes, divided by what the other takes (time, bytes), in the same "
-             "round. Rows named floor, plain and unprotected do without any synchronisation.";
+             " compared: " + std::to_string(shared) + " of others that threads may share, then " +
+             std::to_string(losses.size() - shared) +
+             " that do without any synchronisation (floor, plain, unprotected). The ratio is what weir takes, divided "
+             "by what the other takes (time, bytes), in the same round.";
     if (losses.empty()) {
         t.rows.push_back({"Nowhere in this run."});
         return t;
     }
-    std::sort(losses.begin(), losses.end(),
-              [](const loss& a, const loss& b) { return a.ratio.median > b.ratio.median; });
+    std::sort(losses.begin(), losses.end(), [](const loss& a, const loss& b) {
+        return a.shared != b.shared ? a.shared : a.ratio.median > b.ratio.median;
+    });
     t.head = {"load", "threads", "against", "weir / it", "min .. max", "sure"};
     for (const loss& x : losses) {
-        t.rows.push_back({x.where->title, std::to_string(x.threads), x.peer, number(x.ratio.median),
-                          number(x.ratio.low) + " .. " + number(x.ratio.high),
-                          x.ratio.low > 1 ? "in every round" : "not in every round"});
+        t.rows.push_back({x.where->title, std::to_string(x.threads), x.peer, number(x.ratio.median), range_of(x.ratio),
+                          x.ratio.rounds == 1 ? "one round only"
+                          : x.ratio.low > 1   ? "in every round"
+                                              : "not in every round"});
+    }
+    return t;
+}
+
+table spent_table(const results& r) {
+    std::vector<std::pair<double, std::string>> loads;
+    double all = 0;
+    for (const auto& [id, seconds] : r.spent()) {
+        loads.emplace_back(seconds, id);
+        all += seconds;
+    }
+    std::sort(loads.rbegin(), loads.rend());
+    table t{"How the time of the run was spent",
+            "Seconds of all rounds and rows, with what came before the clocks were started and after they were "
+            "stopped: inputs, filled maps, checks.",
+            {"load", "seconds", "part"},
+            {},
+            {}};
+    for (const auto& [seconds, id] : loads) {
+        t.rows.push_back({id, number(seconds), number(100 * seconds / all) + " %"});
     }
     return t;
 }

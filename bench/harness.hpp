@@ -29,11 +29,14 @@ inline double seconds_since(clock::time_point begin) {
 }
 
 struct options {
-    bool smoke = false;                   // tiny sizes, one round, every check
+    bool smoke = false;                   // tiny sizes, one round, every load and every check
+    bool full = false;                    // every load, size and number of threads
     int rounds = 5;                       // interleaved rounds, >= 1
     std::string report = "bench-report";  // the folder of index.html
     std::size_t max_bytes = 384U << 20U;  // at most so much text is counted
     double max_seconds = 270;             // no further round is begun that would likely end later
+    std::string markdown;                 // a file for the map's main rows and losses; empty: none
+    std::string svg;                      // a file for the main plot; empty: none
     std::vector<std::string> files;       // what to count; empty: /usr/include
 };
 
@@ -45,13 +48,15 @@ struct sample {
 
 /// A load: one table of the report.
 struct load {
-    std::string id;               // short, part of the benchmark's name
-    std::string title;            // a table's heading
-    std::vector<int> threads;     // its columns
-    std::string note;             // what exactly is done
-    std::string unit = "ns/op";   // of the stored values
-    bool compared = true;         // takes part in "where weir loses"
-    bool more_is_better = false;  // times and sizes: less is
+    std::string id;                   // short, part of the benchmark's name
+    std::string title;                // a table's heading
+    std::vector<int> threads;         // its columns
+    std::vector<int> more_threads{};  // and those of a full run, in ascending order
+    std::string note{};               // what exactly is done
+    std::string unit = "ns/op";       // of the stored values
+    bool compared = true;             // takes part in "where weir loses"
+    bool more_is_better = false;      // times and sizes: less is
+    bool extra = false;               // measured when all rounds of the other loads are done
 };
 
 struct spread {
@@ -69,6 +74,7 @@ class results {
 public:
     void declare(load l);
     const std::vector<load>& loads() const { return loads_; }
+    /// What was declared for this run; its `threads` are those of this run.
     const load* find(const std::string& id) const;
 
     void add(const std::string& load, int threads, const std::string& peer, int round, double value);
@@ -82,6 +88,12 @@ public:
     }
     /// The peers that have a sample in this load, in the order of their first one.
     std::vector<std::string> peers(const std::string& load) const;
+    /// The numbers of threads that somebody has a sample with, in ascending order.
+    std::vector<int> threads(const std::string& load) const;
+
+    /// Seconds that went into a load, its preparation and its checks too.
+    void spend(const std::string& load, double seconds) { spent_[load] += seconds; }
+    const std::map<std::string, double>& spent() const { return spent_; }
 
     void fail(const std::string& what);  // a wrong result: printed at once, and the program ends with status 1
     const std::vector<std::string>& failures() const { return failures_; }
@@ -91,6 +103,7 @@ private:
     std::vector<load> loads_;
     std::map<key, std::map<int, double>> samples_;  // by round
     std::map<std::string, std::vector<std::string>> peers_;
+    std::map<std::string, double> spent_;
     std::vector<std::string> failures_;
 };
 
@@ -159,11 +172,19 @@ public:
     results& out() { return results_; }
     const results& out() const { return results_; }
     int rounds() const { return options_.smoke ? 1 : options_.rounds; }
+    /// Whether every load is wanted, also those that a short run leaves out.
+    bool everything() const { return options_.full || options_.smoke; }
 
-    /// Lets the later rounds of a suite fall away where they would likely end after this part of the time limit.
-    void stop_after(const std::string& suite, double part) { progress_[suite].limit = part * options_.max_seconds; }
+    /// Adds a load to this run's, with the numbers of threads that this run wants of it.
+    void declare(const load& l);
+    std::vector<int> threads(const load& l) const;
+
+    /// The cases of a suite that share rounds and a time limit: its extra loads are a part of their own.
+    static std::string part_of(const std::string& suite, bool extra) { return suite + (extra ? ", extra loads" : ""); }
+    /// Lets the later rounds of a part fall away where they would likely end after this share of the time limit.
+    void stop_after(const std::string& part, double share) { progress_[part].limit = share * options_.max_seconds; }
     /// Asked by every case: whether its round is still run. All cases of a round get the same answer.
-    bool admits(const std::string& suite, int round);
+    bool admits(const std::string& part, int round);
     /// Empty, or what was not run for lack of time.
     std::string left_out() const;
 
@@ -178,11 +199,16 @@ public:
 private:
     struct progress {
         double limit = 0;           // seconds after the start; 0: none
+        int planned = 0;            // rounds
         int round = -1;             // that began last
         clock::time_point begin{};  // of that round
         double longest = 0;         // seconds, of the rounds before
         int refused = -1;           // the first round that was not run
     };
+    void plan(const std::string& part, int round) {
+        progress_[part].planned = std::max(progress_[part].planned, round + 1);
+    }
+
     options options_;
     results results_;
     std::map<std::string, progress> progress_;
@@ -207,8 +233,15 @@ private:
 /// The table of a load: a row per peer, and per number of threads its time, spread and ratio to weir's time.
 table load_table(const results& r, const load& l);
 
-/// Every row that does better than weir in the same load with the same number of threads, the worst for weir first.
+/// Every row that does better than weir in the same load with the same number of threads: first those that threads may
+/// share, the worst for weir first.
 table losses_table(const results& r);
+
+/// How the time of the run was spent.
+table spent_table(const results& r);
+
+/// "0.71 .. 0.85"
+std::string range_of(const spread& s);
 
 /// One part of the program: it adds its cases, and turns their results into tables.
 struct suite {

@@ -109,7 +109,7 @@ void add_cases(run& r, int round) {
 
 suite hazard_pointer_suite() {
     const auto add = [](run& r) {
-        r.out().declare(protect);
+        r.declare(protect);
         for (int round = 0; round != r.rounds(); ++round) {
             add_cases(r, round);
         }

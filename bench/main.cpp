@@ -1,6 +1,8 @@
 // weir (BSL-1.0). weir_bench: runs every bench in interleaved rounds, prints the tables, writes one report.
 #include "harness.hpp"
+#include "map_catalog.hpp"
 #include "map_peers.hpp"
+#include "plot.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -30,7 +32,10 @@ measures weir beside its peers, and writes a report. Exit status: 0; 1 if a map 
   --report=DIR     where index.html is written (bench-report)
   --rounds=N       interleaved rounds (5)
   --max-mib=N      count at most so much text (384)
-  --max-seconds=N  begin no round that would likely end later (270)
+  --max-seconds=N  begin no round that would likely end later (270; with --full 2700)
+  --full           every load (Zipf, reserved, more of strings and 64 bytes), sizes from 1e3 to 1e7, 1 to 8 threads
+  --markdown=FILE  write the map's main rows, its goals and where it loses as Markdown
+  --svg=FILE       write the plot of all main loads as a file of its own
   --smoke          tiny sizes, one round, every load and every check
   --benchmark_...  as for every Google Benchmark program, e.g. --benchmark_filter=word_count or =hit/.*threads:2
 )";
@@ -65,6 +70,7 @@ long whole_number(const std::string& text, const char* what) {
 options parse(int argc, char** argv) {
     options o;
     bool limited = false;
+    bool in_time = false;
     for (int i = 1; i < argc; ++i) {
         if (const auto dir = value_of("report", argc, argv, i)) {
             o.report = *dir;
@@ -75,6 +81,13 @@ options parse(int argc, char** argv) {
             limited = true;
         } else if (const auto seconds = value_of("max-seconds", argc, argv, i)) {
             o.max_seconds = static_cast<double>(whole_number(*seconds, "--max-seconds"));
+            in_time = true;
+        } else if (const auto markdown = value_of("markdown", argc, argv, i)) {
+            o.markdown = *markdown;
+        } else if (const auto svg = value_of("svg", argc, argv, i)) {
+            o.svg = *svg;
+        } else if (std::strcmp(argv[i], "--full") == 0) {
+            o.full = true;
         } else if (std::strcmp(argv[i], "--smoke") == 0) {
             o.smoke = true;
         } else if (argv[i][0] == '-' && argv[i][1] == '-') {
@@ -88,6 +101,9 @@ options parse(int argc, char** argv) {
         if (!std::filesystem::exists(root, error)) {
             refuse("no such file: " + root);
         }
+    }
+    if (o.full && !in_time) {
+        o.max_seconds = 2700;
     }
     if (o.smoke && !limited) {
         o.max_bytes = 1U << 20U;
@@ -246,6 +262,38 @@ std::string now() {
     return text;
 }
 
+bool write(const std::filesystem::path& file, const std::string& text) {
+    std::error_code error;
+    if (file.has_parent_path()) {
+        std::filesystem::create_directories(file.parent_path(), error);
+    }
+    std::ofstream out(file, std::ios::binary);
+    out << text;
+    out.close();
+    if (!out) {
+        std::fprintf(stderr, "weir_bench: cannot write %s\n", file.c_str());
+        return false;
+    }
+    std::printf("%s: %s\n", file.extension() == ".html" ? "report" : "written",
+                std::filesystem::absolute(file).lexically_normal().c_str());
+    return true;
+}
+
+/// What a README takes in: no date, but the machine and how the run was.
+std::string summary_of(const run& r, const report& page) {
+    std::string text;
+    for (const table& t : map_summary(r.out())) {
+        text += to_markdown(t);
+    }
+    std::string facts;
+    for (const auto& [name, fact] : page.facts) {
+        if (name != "date") {
+            facts += "* " + name + ": " + fact + '\n';
+        }
+    }
+    return text + facts;
+}
+
 int run_all(const options& o, int argc, char** argv) {
     const std::string date = now();
     const auto begin = clock::now();
@@ -270,8 +318,10 @@ int run_all(const options& o, int argc, char** argv) {
     page.tables.push_back(losses_table(r.out()));
     std::fputs(to_text(page.tables.back()).c_str(), stdout);
 
+    page.tables.push_back(spent_table(r.out()));
+
     std::vector<table> ordered;
-    for (const rank place : {rank::main_job, rank::goals, rank::losses, rank::detail}) {
+    for (const rank place : {rank::main_job, rank::goals, rank::plots, rank::losses, rank::detail}) {
         for (const table& t : page.tables) {
             if (t.place == place) {
                 ordered.push_back(t);
@@ -314,22 +364,22 @@ int run_all(const options& o, int argc, char** argv) {
         std::printf("%-10s %s\n", name.c_str(), text.c_str());
     }
 
-    const std::filesystem::path file = std::filesystem::path(o.report) / "index.html";
-    std::error_code error;
-    std::filesystem::create_directories(o.report, error);
-    std::ofstream html(file, std::ios::binary);
-    html << to_html(page);
-    html.close();
-    if (!html) {
-        std::fprintf(stderr, "weir_bench: cannot write %s\n", file.c_str());
-        return 1;
+    bool written = write(std::filesystem::path(o.report) / "index.html", to_html(page));
+    if (!o.markdown.empty()) {
+        written = write(o.markdown, summary_of(r, page)) && written;
+    }
+    if (!o.svg.empty()) {
+        const std::string plot = map_overview(r.out());
+        if (plot.empty()) {
+            std::fprintf(stderr, "weir_bench: nothing to plot for %s\n", o.svg.c_str());
+        }
+        written = (plot.empty() || write(o.svg, svg_file(plot))) && written;
     }
     const auto failures = r.out().failures().size();
     if (failures != 0) {
         std::printf("errors: %zu, see above\n", failures);
     }
-    std::printf("report: %s\n", std::filesystem::absolute(file).lexically_normal().c_str());
-    return failures == 0 ? 0 : 1;
+    return failures == 0 && written ? 0 : 1;
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 #include "harness.hpp"
 #include "map_peers.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -24,7 +26,8 @@
 //   but the check of the value, and the random number that chooses the operation of a mixed load;
 // * probe strings are separate allocations in random order, never the strings that are in the map;
 // * every value read is checked against its key, all bytes of it; what was inserted and erased must add up;
-// * maps start empty at their default capacity, the heap trimmed before; workers read the clocks, threads run already;
+// * maps start empty at their default capacity, but for the loads that say so, the heap trimmed before;
+// * workers read the clocks, threads run already;
 // * a round measures the rows of a load in turns; each round builds its maps anew.
 
 namespace bench {
@@ -48,17 +51,17 @@ inline bool belongs(u64 key, u64 value) { return (value & ~u64{255}) == value_of
 struct wide {
     std::array<u64, 8> words{};
 };
-inline wide wide_of(u64 key) {
+inline wide wide_of(u64 key, u64 tag = 0) {
     wide w;
-    w.words.fill(value_of(key));
+    w.words.fill(value_of(key, tag));
     return w;
 }
 inline bool belongs(u64 key, const wide& w) {
     u64 different = 0;
     for (const u64 word : w.words) {
-        different |= word ^ value_of(key);
+        different |= word ^ w.words[0];
     }
-    return different == 0;
+    return different == 0 && belongs(key, w.words[0]);
 }
 
 /// Twenty bytes, beyond what a std::string holds in itself.
@@ -79,6 +82,20 @@ inline u64 end_of(const std::string& text) {
 }
 inline bool belongs(const std::string& key, u64 value) { return value == end_of(key); }
 
+/// What is stored under a key.
+template <class Value>
+Value made_for(u64 key, u64 tag = 0) {
+    if constexpr (std::is_same_v<Value, wide>) {
+        return wide_of(key, tag);
+    } else {
+        return value_of(key, tag);
+    }
+}
+template <class Value>
+Value made_for(const std::string& key, u64 = 0) {
+    return end_of(key);
+}
+
 struct random_numbers {
     u64 state;
     u64 operator()() {
@@ -96,11 +113,37 @@ void shuffle(std::vector<T>& v, u64 seed) {
     }
 }
 
+/// Numbers below n by Zipf's law: the r-th most wanted is drawn with a probability proportional to 1 / r^exponent.
+/// Exact, by the inverse of the cumulative distribution, and all before a clock is started.
+/// Source: the skew of 0.99 and the scattering of the ranks over the keys are those of YCSB (Cooper, Silberstein, Tam,
+/// Ramakrishnan, Sears, "Benchmarking Cloud Serving Systems with YCSB", SoCC 2010), whose generator is the faster
+/// approximation of Gray, Sundaresan, Englert, Baclawski, Weinberger, "Quickly Generating Billion-Record Synthetic
+/// Databases", SIGMOD 1994.
+inline std::vector<u64> zipf_numbers(std::size_t count, std::size_t n, double exponent, u64 seed) {
+    std::vector<double> up_to(n);  // the weight of all ranks up to this one
+    double sum = 0;
+    for (std::size_t rank = 0; rank != n; ++rank) {
+        sum += std::pow(static_cast<double>(rank + 1), -exponent);
+        up_to[rank] = sum;
+    }
+    std::vector<u64> of_rank(n);  // so that the most wanted are not neighbours, nor inserted one after the other
+    std::iota(of_rank.begin(), of_rank.end(), u64{0});
+    shuffle(of_rank, seed);
+    random_numbers random{key_of(seed)};
+    std::vector<u64> drawn(count);
+    for (u64& number : drawn) {
+        const double at = static_cast<double>(random() >> 11U) * 0x1p-53 * sum;
+        const auto rank = static_cast<std::size_t>(std::upper_bound(up_to.begin(), up_to.end(), at) - up_to.begin());
+        number = of_rank[std::min(rank, n - 1)];
+    }
+    return drawn;
+}
+
 struct sizes {
     explicit sizes(bool smoke)
         : entries(smoke ? 3000 : 1'000'000),
           small(smoke ? 200 : 1000),
-          operations(smoke ? 6000 : 300'000),
+          operations(smoke ? 6000 : 600'000),
           many(smoke ? 8000 : 1'000'000),
           window(smoke ? 800 : 100'000),
           native(smoke ? 1000 : 10'000),
@@ -196,6 +239,23 @@ private:
     std::vector<std::function<void()>> leave_;
 };
 
+/// The keys of a map of one size, for the curves over sizes.
+struct key_set {
+    explicit key_set(std::size_t entries) : first_to_last(entries) {
+        std::iota(first_to_last.begin(), first_to_last.end(), u64{0});
+        std::transform(first_to_last.begin(), first_to_last.end(), first_to_last.begin(), key_of);
+        // Few keys make a long sequence too: a short one would be learned by heart by the branch predictor.
+        constexpr std::size_t long_enough = 1U << 16U;
+        random_numbers random{23};
+        probes = first_to_last;
+        while (probes.size() < long_enough) {
+            probes.push_back(first_to_last[random.below(entries)]);
+        }
+        shuffle(probes, 24);
+    }
+    std::vector<u64> first_to_last, probes;
+};
+
 /// Arrays that all peers share, made when first wanted.
 struct inputs {
     explicit inputs(const sizes& s) : n(s) {}
@@ -234,6 +294,22 @@ struct inputs {
             shuffle(v, 16);  // moves the strings, so that the blocks they own are in random order too
         });
     }
+    const std::vector<std::string>& absent_texts() {
+        return made(absent_texts_, [&](auto& v) {
+            for (std::size_t i = 0; i != n.operations; ++i) {
+                v.push_back(text_of(key_of(4 * n.entries + i)));
+            }
+            shuffle(v, 19);  // as above
+        });
+    }
+    /// Zipf's law over those that are there.
+    const std::vector<u64>& wanted() {
+        return made(wanted_, [&](auto& v) { v = by_zipf(n.many, n.entries, 25); });
+    }
+    /// The same over those that are there and as many others.
+    const std::vector<u64>& wanted_universe() {
+        return made(wanted_universe_, [&](auto& v) { v = by_zipf(n.many, 2 * n.entries, 26); });
+    }
     const std::vector<std::string>& counted_texts() {
         return made(counted_texts_, [&](auto& v) {
             std::vector<u64> keys;
@@ -267,8 +343,13 @@ private:
             v.push_back(key_of(random.below(from)));
         }
     }
-    std::vector<u64> first_to_last_, present_, absent_, universe_, few_, counted_;
-    std::vector<std::string> texts_, counted_texts_;
+    static std::vector<u64> by_zipf(std::size_t count, std::size_t from, u64 seed) {
+        std::vector<u64> v = zipf_numbers(count, from, 0.99, seed);
+        std::transform(v.begin(), v.end(), v.begin(), key_of);
+        return v;
+    }
+    std::vector<u64> first_to_last_, present_, absent_, universe_, few_, counted_, wanted_, wanted_universe_;
+    std::vector<std::string> texts_, absent_texts_, counted_texts_;
 };
 
 /// Inserts key_at(0) .. key_at(entries - 1), which are all new, with the values that belong to them.
@@ -290,6 +371,34 @@ double fill(Peer& map, std::size_t entries, int threads, KeyAt key_at, ValueOf v
     return seconds;
 }
 
+/// The same for a row of `maps` small maps, which each thread fills one after the other: one alone would be full before
+/// a clock has seen anything. Gives the last of them too.
+template <class Peer>
+std::pair<sample, std::unique_ptr<Peer>> fill_many(const std::vector<u64>& keys, std::size_t maps, int threads) {
+    stage::trim();
+    std::vector<std::unique_ptr<Peer>> all(maps);
+    for (auto& map : all) {
+        map = std::make_unique<Peer>(keys.size());
+    }
+    std::vector<tally> each(static_cast<std::size_t>(threads));
+    const double seconds = parallel<typename Peer::thread_scope>(threads, [&](int index) {
+        const auto me = static_cast<std::size_t>(index);
+        const std::size_t end = keys.size() * (me + 1) / each.size();
+        tally t;
+        for (const auto& map : all) {
+            for (std::size_t i = keys.size() * me / each.size(); i != end; ++i) {
+                t.gained += map->insert(keys[i], value_of(keys[i])) ? 1 : 0;
+            }
+        }
+        each[me] = t;
+    });
+    must_be("new keys inserted", static_cast<u64>(sum_of(each).gained), maps * keys.size());
+    for (const auto& map : all) {
+        must_be("size after inserting", map->size(), keys.size());
+    }
+    return {sample{seconds, static_cast<double>(maps * keys.size())}, std::move(all.back())};
+}
+
 template <class Peer, class Value, class Key>
 sample find_all(Peer& map, const std::vector<Key>& probes, std::size_t operations, int threads, u64 seed, bool there) {
     const auto step = [&](tally& t, random_numbers&, std::size_t at) {
@@ -305,23 +414,30 @@ sample find_all(Peer& map, const std::vector<Key>& probes, std::size_t operation
     return {seconds, static_cast<double>(t.operations)};
 }
 
-/// `reads` and `puts` are parts of 65536; the rest erases.
-template <class Peer>
-sample mix(Peer& map, const std::vector<u64>& keys, std::size_t operations, int threads, u64 seed, u64 reads,
-           u64 puts) {
+/// Of a mixed load, in parts of `all`; the rest erases.
+struct parts {
+    u64 reads = 0;
+    u64 puts = 0;
+    static constexpr u64 all = 65536;
+};
+constexpr parts mostly_read{parts::all * 95 / 100, parts::all - parts::all * 95 / 100};
+constexpr parts half_written{parts::all / 2, parts::all / 4};
+
+template <class Value, class Peer, class Key>
+sample mix(Peer& map, const std::vector<Key>& keys, std::size_t operations, int threads, u64 seed, parts p) {
     const auto before = static_cast<long>(map.size());
     const auto step = [&](tally& t, random_numbers& random, std::size_t at) {
-        const u64 key = keys[at];
+        const Key& key = keys[at];
         const u64 dice = random() >> 48U;
-        if (dice < reads) {
-            u64 value = 0;
+        if (dice < p.reads) {
+            Value value{};
             ++t.reads;
             if (map.find(key, value)) {
                 ++t.found;
                 t.wrong += belongs(key, value) ? 0U : 1U;
             }
-        } else if (dice < reads + puts) {
-            t.gained += map.put(key, value_of(key, dice & 255U));
+        } else if (dice < p.reads + p.puts) {
+            t.gained += map.put(key, made_for<Value>(key, dice & 255U));
         } else {
             t.gained -= map.erase(key) ? 1 : 0;
         }
@@ -329,7 +445,7 @@ sample mix(Peer& map, const std::vector<u64>& keys, std::size_t operations, int 
     const auto [seconds, t] = run_steps<Peer>(threads, operations, keys.size(), seed, step);
     must_be("values of other keys", t.wrong, 0);
     must_be("entries, after what came and went", map.size(), static_cast<u64>(before + t.gained));
-    if (reads + puts == 65536 && put_is_atomic<Peer>()) {
+    if (p.reads + p.puts == parts::all && put_is_atomic<Peer>()) {
         must_be("keys found that nobody erases", t.found, t.reads);
     }
     return {seconds, static_cast<double>(t.operations)};
@@ -437,12 +553,12 @@ double write_beside(std::size_t entries, double seconds) {
     };
     double alone = 0;
     parallel<typename Peer::thread_scope>(1, [&](int) { alone = write(); });
-    double beside = 0;
+    double accompanied = 0;
     u64 wrong_values = 0;
     u64 short_walks = 0;
     parallel<typename Peer::thread_scope>(2, [&](int index) {
         if (index == 0) {
-            beside = write();
+            accompanied = write();
             done = true;
             return;
         }
@@ -459,7 +575,7 @@ double write_beside(std::size_t entries, double seconds) {
     if (Peer::id == std::string(ours)) {
         must_be("walks that did not see every key exactly once", short_walks, 0);
     }
-    return beside / alone;
+    return accompanied / alone;
 }
 
 struct worst {

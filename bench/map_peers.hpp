@@ -54,6 +54,7 @@
 //   concurrent, packaged      may threads share it; is it one of the peers that Debian packages
 //   puts, erases, adds        which of the operations below it has
 //   walks, walks_beside       may it be iterated at rest; beside writers
+//   reserves                  may it be made with room for what is expected
 //   thread_scope              an object that each using thread holds
 //   find(key, out)            bool; a copy of the value
 //   insert(key, value)        bool: was it new
@@ -61,8 +62,8 @@
 //   erase(key)                bool: was it there
 //   add(key, n)               value += n, or insert n
 //   for_each(f(key, value)), size()
-// Keys may be given as string_view where the map's key is a string. `expected` in the constructor is for the maps that
-// cannot grow; all others start from their default capacity.
+// Keys may be given as string_view where the map's key is a string. `expected` in the constructor is always for the
+// maps that cannot grow, and for the others if room is reserved; else they start from their default capacity.
 
 namespace bench {
 
@@ -110,6 +111,9 @@ private:
         return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
     }
 };
+
+/// Whether a map is made for as many entries as will come, where it can be.
+enum class room { grows, reserved };
 
 /// In place of a hash: each peer takes the one it takes by default.
 struct native_hash {};
@@ -159,6 +163,7 @@ struct plain_peer {
     static constexpr bool concurrent = false;
     static constexpr bool packaged = false;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = false;
+    static constexpr bool reserves = false;
     using thread_scope = no_scope;
 
     explicit plain_peer(std::size_t) {}
@@ -189,9 +194,14 @@ struct floor_peer {
     static constexpr bool concurrent = false;
     static constexpr bool packaged = false;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = false;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit floor_peer(std::size_t) {}
+    explicit floor_peer(std::size_t expected, room r = room::grows) {
+        if (r == room::reserved) {
+            map.reserve(expected);
+        }
+    }
     bool find(const auto& key, Value& out) const {
         const auto at = map.find(key);
         return at != map.end() && (out = at->second, true);
@@ -220,9 +230,16 @@ struct std_shards_peer {
     static constexpr bool concurrent = true;
     static constexpr bool packaged = true;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = true;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit std_shards_peer(std::size_t) {}
+    explicit std_shards_peer(std::size_t expected, room r = room::grows) {
+        if (r == room::reserved) {
+            for (shard& s : shards) {
+                s.map.reserve(expected / shards.size() * 9 / 8 + 16);  // no hash deals quite evenly
+            }
+        }
+    }
     bool find(const auto& key, Value& out) {
         shard& s = of(key);
         const std::lock_guard hold(s.lock);
@@ -288,9 +305,14 @@ struct tbb_peer {
     static constexpr bool concurrent = true;
     static constexpr bool packaged = true;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = false;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit tbb_peer(std::size_t) {}
+    explicit tbb_peer(std::size_t expected, room r = room::grows) {
+        if (r == room::reserved) {
+            map.rehash(expected);
+        }
+    }
     bool find(const auto& key, Value& out) {
         typename map_type::const_accessor at;
         return map.find(at, key) && (out = at->second, true);
@@ -337,9 +359,14 @@ struct libcuckoo_peer {
     static constexpr bool concurrent = true;
     static constexpr bool packaged = true;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = true;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit libcuckoo_peer(std::size_t) {}
+    explicit libcuckoo_peer(std::size_t expected, room r = room::grows) {
+        if (r == room::reserved) {
+            map.reserve(expected);
+        }
+    }
     bool find(const auto& key, Value& out) const { return map.find(key, out); }
     bool insert(const Key& key, const Value& value) { return map.insert(key, value); }
     long put(const Key& key, const Value& value) { return map.insert_or_assign(key, value) ? 1 : 0; }
@@ -397,9 +424,11 @@ struct xenium_vyukov_peer {
     static constexpr bool packaged = true;
     static constexpr bool puts = true, erases = true, adds = false, walks = true, walks_beside = true;
     static constexpr bool put_is_atomic = false;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit xenium_vyukov_peer(std::size_t) {}
+    explicit xenium_vyukov_peer(std::size_t expected, room r = room::grows)
+        : map(r == room::reserved ? expected : default_capacity) {}
     bool find(const Key& key, Value& out) const {
         typename map_type::accessor at;
         return map.try_get_value(key, at) && (out = *at, true);
@@ -427,6 +456,7 @@ struct xenium_vyukov_peer {
     }
 
 private:
+    static constexpr std::size_t default_capacity = 128;
     using map_type =
         xenium::vyukov_hash_map<Key, Value, xenium_reclaimer, xenium::policy::hash<hash_or<Hash, xenium::hash<Key>>>>;
     map_type map;
@@ -445,9 +475,10 @@ struct xenium_list_peer {
     static constexpr bool packaged = true;
     static constexpr bool puts = false, erases = true, adds = countable<Value>, walks = true;
     static constexpr bool walks_beside = false;
+    static constexpr bool reserves = false;
     using thread_scope = no_scope;
 
-    explicit xenium_list_peer(std::size_t) : map(std::make_unique<map_type>()) {}
+    explicit xenium_list_peer(std::size_t, room = room::grows) : map(std::make_unique<map_type>()) {}
     bool find(const auto& key, Value& out) {
         const auto at = map->find(as_key<Key>(key));
         return at != map->end() && (out = at->second.load(), true);
@@ -518,15 +549,26 @@ struct libcds_peer {
     static constexpr bool packaged = true;
     static constexpr bool puts = countable<Value>, erases = true, adds = puts, walks = true;
     static constexpr bool walks_beside = true;  // the writer beside it erases nothing
+    static constexpr bool reserves = true;
     using thread_scope = cds_scope;
 
-    explicit libcds_peer(std::size_t expected) : map(expected, 1) {}
+    explicit libcds_peer(std::size_t expected, room = room::grows) : map(expected, 1) {}
     bool find(const auto& key, Value& out) {
         return map.find(key, [&out](entry& e) { out = e.second.load(); });
     }
     bool insert(const Key& key, const Value& value) { return map.insert(key, in_place<Value>(value)); }
     long put(const Key& key, const Value& value) {
-        return map.update(key, [&value](bool, entry& e) { e.second.store(value); }).second ? 1 : 0;
+        // An update that inserts would show the new entry to others before it has its value.
+        for (;;) {
+            if (map.update(
+                       key, [&value](bool, entry& e) { e.second.store(value); }, false)
+                    .first) {
+                return 0;
+            }
+            if (map.insert(key, in_place<Value>(value))) {
+                return 1;
+            }
+        }
     }
     bool erase(const Key& key) { return map.erase(key); }
     void add(const auto& key, const Value& n) {
@@ -563,9 +605,14 @@ struct boost_concurrent_peer {
     static constexpr bool concurrent = true;
     static constexpr bool packaged = false;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true, walks_beside = true;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit boost_concurrent_peer(std::size_t) {}
+    explicit boost_concurrent_peer(std::size_t expected, room r = room::grows) {
+        if (r == room::reserved) {
+            map.reserve(expected);
+        }
+    }
     bool find(const auto& key, Value& out) const {
         return map.cvisit(key, [&out](const auto& entry) { out = entry.second; }) != 0;
     }
@@ -599,9 +646,11 @@ struct weir_peer {
     static constexpr bool packaged = false;
     static constexpr bool puts = true, erases = true, adds = countable<Value>, walks = true;
     static constexpr bool walks_beside = true;
+    static constexpr bool reserves = true;
     using thread_scope = no_scope;
 
-    explicit weir_peer(std::size_t) {}
+    explicit weir_peer(std::size_t expected, room r = room::grows)
+        : map(options{.capacity = r == room::reserved ? expected : 0}) {}
     bool find(const auto& key, Value& out) const {
         const auto value = map.find(key);
         return value && (out = *value, true);
@@ -619,7 +668,8 @@ struct weir_peer {
     std::size_t size() const { return map.size(); }
 
 private:
-    weir::lock_free_map<Key, Value, hash_or<Hash, std::hash<Key>>, std::equal_to<>> map{};
+    using options = weir::lock_free_map_options;
+    weir::lock_free_map<Key, Value, hash_or<Hash, std::hash<Key>>, std::equal_to<>> map;
 };
 
 template <class Peer>

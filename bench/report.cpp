@@ -1,5 +1,7 @@
-// weir (BSL-1.0). bench report: the two forms of a table.
+// weir (BSL-1.0). bench report: the three forms of a table.
 #include "report.hpp"
+
+#include "plot.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -114,6 +116,9 @@ std::string grouped(double value) {
 }
 
 std::string to_text(const table& t) {
+    if (t.rows.empty() && !t.figure.empty()) {
+        return {};  // nothing to read
+    }
     std::string out = "\n== " + t.title + '\n';
     if (!t.note.empty()) {
         out += wrapped(t.note, "   ", 110);
@@ -155,7 +160,8 @@ std::string to_html(const report& r) {
     std::ostringstream out;
     out << "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         << "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n<title>" << escaped(r.title)
-        << "</title>\n<style>" << style << "</style>\n</head>\n<body>\n<h1>" << escaped(r.title) << "</h1>\n";
+        << "</title>\n<style>" << style << plot_style() << "</style>\n</head>\n<body>\n<h1>" << escaped(r.title)
+        << "</h1>\n";
     out << "<table class=facts>\n<tbody>\n";
     for (const auto& [name, text] : r.facts) {
         out << "<tr><td>" << escaped(name) << "</td><td>" << escaped(text) << "</td></tr>\n";
@@ -170,6 +176,11 @@ std::string to_html(const report& r) {
         out << "<section id=\"t" << i << "\">\n<h2>" << escaped(t.title) << "</h2>\n";
         if (!t.note.empty()) {
             out << "<p class=note>" << escaped(t.note) << "</p>\n";
+        }
+        out << t.figure;
+        if (t.rows.empty() && !t.figure.empty()) {
+            out << "</section>\n";
+            continue;
         }
         out << "<div class=wide>\n<table" << (t.head.empty() ? " class=words" : "") << ">\n";
         if (!t.head.empty()) {
@@ -192,6 +203,48 @@ std::string to_html(const report& r) {
     }
     out << "</body>\n</html>\n";
     return out.str();
+}
+
+std::string to_markdown(const table& t) {
+    const auto in_cell = [](const std::string& text) {
+        std::string out;
+        for (const char c : text) {
+            if (c == '|' || c == '<' || c == '>' || c == '_' || c == '*') {
+                out += '\\';
+            }
+            out += c;
+        }
+        return out;
+    };
+    std::string out = "**" + in_cell(t.title) + "**\n\n";
+    if (!t.note.empty()) {
+        out += in_cell(t.note) + "\n\n";
+    }
+    const auto write = [&](std::size_t width, auto text_of) {
+        out += '|';
+        for (std::size_t i = 0; i != width; ++i) {
+            out += ' ' + text_of(i) + " |";
+        }
+        out += '\n';
+    };
+    if (!t.head.empty()) {
+        write(t.head.size(), [&](std::size_t i) { return in_cell(t.head[i]); });
+        write(t.head.size(), [](std::size_t i) -> std::string { return i == 0 ? "---" : "---:"; });
+    }
+    for (std::size_t row = 0; row != t.rows.size(); ++row) {
+        if (t.head.empty()) {
+            for (const cell& c : t.rows[row]) {
+                out += (&c == t.rows[row].data() ? "* " : ": ") + in_cell(c.text);
+            }
+            out += '\n';
+            continue;
+        }
+        write(t.head.size(), [&](std::size_t i) {
+            const std::string text = i < t.rows[row].size() ? in_cell(t.rows[row][i].text) : std::string{};
+            return i < t.rows[row].size() && t.rows[row][i].look == mood::bad ? "**" + text + "**" : text;
+        });
+    }
+    return out + '\n';
 }
 
 }  // namespace bench

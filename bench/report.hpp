@@ -1,4 +1,4 @@
-// weir (BSL-1.0). bench report: tables once, as text on a terminal and as one self-contained HTML page.
+// weir (BSL-1.0). bench report: tables once, as text on a terminal, as one self-contained HTML page, as Markdown.
 #ifndef WEIR_BENCH_REPORT_HPP
 #define WEIR_BENCH_REPORT_HPP
 #include <string>
@@ -23,7 +23,7 @@ struct cell {
 };
 
 /// Where a table stands in the page. On the terminal it comes when it is measured.
-enum class rank { main_job, goals, losses, detail };
+enum class rank { main_job, goals, plots, losses, detail };
 
 struct table {
     std::string title;
@@ -32,6 +32,7 @@ struct table {
     std::vector<std::vector<cell>> rows;
     std::vector<std::size_t> strong{};  // rows to stand out: ours
     rank place = rank::detail;
+    std::string figure{};  // SVG, shown above the rows; the page alone has it
 };
 
 struct report {
@@ -42,6 +43,8 @@ struct report {
 
 std::string to_text(const table& t);
 std::string to_html(const report& r);
+/// A heading, the note and the rows.
+std::string to_markdown(const table& t);
 
 /// `significant` digits, never an exponent: 12.3, 0.71, 1840.
 std::string number(double value, int significant = 3);

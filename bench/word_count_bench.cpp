@@ -353,8 +353,8 @@ std::vector<table> word_tables(const run& r, const job& j) {
 suite word_count_suite() {
     const auto j = std::make_shared<job>();
     const auto add = [j](run& r) {
-        r.out().declare(word_load);
-        r.stop_after("word_count", 0.5);
+        r.declare(word_load);
+        r.stop_after(run::part_of("word_count", false), 0.4);
         for (int round = 0; round != r.rounds(); ++round) {
             r.add("word_count", word_load, 1, "plain", round, [&r, j, round] {
                 const double seconds = j->count_plain(r, round);

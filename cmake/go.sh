@@ -10,8 +10,9 @@ usage: sh cmake/go.sh test              build and run every test
        sh cmake/go.sh asan              the same under the address and undefined behaviour sanitizers
        sh cmake/go.sh model [--long]    explore small programs in every way that the memory model allows; --long: with
                                         bounds for a night instead of minutes
-       sh cmake/go.sh bench [file...]   count the words of these files (of all headers in /usr/include) with every
-                                        concurrent map there is, and write a report
+       sh cmake/go.sh bench [--full] [--markdown=FILE] [--svg=FILE] [file...]
+                                        count the words of these files (of all headers in /usr/include) with every
+                                        concurrent map there is, measure them, and write a report; --full: every load
 END
     exit 2
 }

@@ -4,6 +4,7 @@
 
 #include "support/counting_allocator.hpp"
 #include "support/faults.hpp"
+#include "support/map_storages.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/values.hpp"
@@ -38,6 +39,7 @@ struct kind_base {
     static constexpr bool compares = true;         // values have ==
     static constexpr bool throws = false;          // copies, hashes and comparisons pass fault points
     static constexpr std::uint64_t keys = 600;     // how many different ones
+    static number any_value(number random) { return random >> 8; }
     static void begin() {}
     static void end() {}
     static auto allocator() { return std::monostate{}; }
@@ -52,6 +54,33 @@ struct plain_numbers : kind_base {
     static number value(number n) { return n; }
     static number read(number v) { return v; }
     static number key_number(number k) { return k; }
+};
+
+struct halves : kind_base {  // a pair is one word
+    using half = std::uint32_t;
+    using map = weir::lock_free_map<half, half>;
+    static half key(number n) { return static_cast<half>(n); }
+    static number any_value(number random) { return random % (1U << 31); }
+    static half value(number n) { return static_cast<half>(n); }
+    static number read(half v) { return v; }
+    static number key_number(half k) { return k; }
+};
+
+struct numbers_in_nodes : kind_base {
+    using map = weir::lock_free_map<number, node_number>;
+    static number key(number n) { return n; }
+    static node_number value(number n) { return n; }
+    static number read(node_number const& v) { return v; }
+    static number key_number(number k) { return k; }
+};
+
+struct stamped_numbers : kind_base {  // nodes whose values are changed in place
+    using map = weir::lock_free_map<std::string, number>;
+    static std::string key(number n) { return n % 2 == 0 ? "short " + std::to_string(n) : long_text(n); }
+    static number value(number n) { return n; }
+    static number read(number v) { return v; }
+    static number key_number(std::string const& k) { return number_of(k); }
+    static_assert(in_stamped_nodes<map>);
 };
 
 struct many_numbers : plain_numbers {  // so many keys that the table grows a dozen times
@@ -270,8 +299,12 @@ public:
 
     explicit twins(std::uint64_t seed)
         : dice_(seed),
-          map_(make_map<map_type>({.capacity = dice_.one_in(2) ? 0 : dice_.below(5000), .seed = dice_.next()},
+          map_(make_map<map_type>({.capacity = dice_.one_in(2) ? 0 : dice_.below(5000),
+                                   .seed = dice_.next(),
+                                   .shrink_at = 0.125 * static_cast<double>(dice_.below(3))},
                                   Kind::allocator())) {}
+
+    [[nodiscard]] std::uint64_t shrinks() const { return map_->stats().shrinks; }
 
     void step() {
         const number n = dice_.below(Kind::keys);
@@ -315,7 +348,7 @@ public:
 private:
     void step_on(number n) {
         const auto key = [n]() -> decltype(auto) { return Kind::key(n); };
-        const number v = dice_.next() >> 8;
+        const number v = Kind::any_value(dice_.next());
         const auto there = model_.find(n);
         const bool was = there != model_.end();
         const auto old = was ? std::optional(there->second) : std::nullopt;
@@ -410,6 +443,19 @@ private:
         case 3:
             map_->quiesce();
             break;
+        case 4:
+        case 5:
+            map_->shrink_to_fit();
+            break;
+        case 6: {
+            faults::disarm();
+            const number kept = dice_.below(20);  // most of them go, one by one, and the table after them
+            for (auto at = model_.begin(); model_.size() > kept;) {
+                EXPECT_TRUE(map_->erase(Kind::key(at->first)));
+                at = model_.erase(at);
+            }
+            break;
+        }
         default:
             break;
         }
@@ -529,15 +575,17 @@ private:
 template <class Kind>
 class lock_free_map_property : public testing::Test {};
 
-using kinds = testing::Types<plain_numbers, many_numbers, texts, text_views, move_only_values, pinned_values,
-                             over_aligned, no_default_constructor, throwing, stateful_allocator, stateful_allocator_of_numbers, monotonic, pooled,
-                             avalanching, constant_hash, poor_hash_of_texts, final_functions, synchronised_value>;
+using kinds = testing::Types<plain_numbers, halves, numbers_in_nodes, stamped_numbers, many_numbers,
+                             texts, text_views, move_only_values, pinned_values,
+                             over_aligned, no_default_constructor, throwing, stateful_allocator,
+                             stateful_allocator_of_numbers, monotonic, pooled, avalanching, constant_hash, poor_hash_of_texts, final_functions, synchronised_value>;
 TYPED_TEST_SUITE(lock_free_map_property, kinds);
 
 }  // namespace
 
 TYPED_TEST(lock_free_map_property, does_what_a_plain_map_does) {
-    const std::size_t rounds = scaled(12, 2);
+    const std::size_t rounds = scaled(10, 2);
+    std::uint64_t shrinks = 0;
     for (std::size_t round = 0; round < rounds; ++round) {
         SCOPED_TRACE("WEIR_TEST_SEED=" + std::to_string(run_seed()) + ", round " + std::to_string(round));
         TypeParam::begin();
@@ -554,10 +602,12 @@ TYPED_TEST(lock_free_map_property, does_what_a_plain_map_does) {
                 }
             }
             both.compare();
+            shrinks += both.shrinks();
         }
         TypeParam::end();
         if (this->HasFailure()) {
             FAIL() << "after step";
         }
     }
+    EXPECT_GT(shrinks, 0U);
 }

@@ -5,6 +5,7 @@
 #include "fuzz/fuzz.hpp"
 #include "support/counting_allocator.hpp"
 #include "support/faults.hpp"
+#include "support/map_storages.hpp"
 #include "support/values.hpp"
 
 #include <cstddef>
@@ -16,6 +17,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 
@@ -44,6 +46,22 @@ struct numbers {
     static key make_key(number n) { return n; }
     static value make_value(number n) { return n; }
     static number read(number n) { return n; }
+};
+
+/// The same in nodes, and in slots of one word.
+struct numbers_in_nodes : numbers {
+    using value = node_number;
+    static value make_value(number n) { return n; }
+};
+struct stamped_numbers : numbers {  // nodes whose values are changed in place
+    using key = node_number;
+    static key make_key(number n) { return n; }
+};
+struct halves : numbers {
+    using key = std::uint32_t;
+    using value = std::uint32_t;
+    static key make_key(number n) { return static_cast<key>(n); }
+    static value make_value(number n) { return static_cast<value>(n); }
 };
 
 struct texts {
@@ -85,13 +103,18 @@ public:
     using map_type = weir::lock_free_map<key, value, typename Kind::hash, typename Kind::equal, allocator>;
     using decision = weir::decision<value>;
 
+    static_assert(in_slots<map_type> == (std::is_same_v<Kind, numbers> || std::is_same_v<Kind, halves>));
+
     explicit twins(fuzz_bytes& in) : in_(in) {
         constexpr number moduli[] = {0, 0, 3, 1};
         constexpr number key_counts[] = {3, 12, 200, 0x10000};
         hash_.modulus = moduli[in.below(4)];
         keys_ = hash_.modulus == 1 ? 60 : key_counts[in.below(4)];
         seed_ = in.byte();
-        map_ = fresh(in.flag() ? in.byte() * 8U : 0U);
+        const unsigned sizes = in.byte();  // the lowest bit: whether there is a capacity; the next two: when it shrinks
+        constexpr double parts[] = {0.125, 0.25, 0.25, 0};
+        shrink_at_ = parts[sizes >> 1 & 3];
+        map_ = fresh((sizes & 1) != 0 ? in.byte() * 8U : 0U);
     }
 
     void run() {
@@ -110,7 +133,7 @@ public:
 
 private:
     [[nodiscard]] std::unique_ptr<map_type> fresh(std::size_t capacity) {
-        return std::make_unique<map_type>(weir::lock_free_map_options{.capacity = capacity, .seed = seed_}, hash_,
+        return std::make_unique<map_type>(weir::lock_free_map_options{.capacity = capacity, .seed = seed_, .shrink_at = shrink_at_}, hash_,
                                           typename Kind::equal{}, allocator(book_));
     }
 
@@ -244,7 +267,13 @@ private:
         case 19: {
             const auto done = map.compute(k, [&](value const* x) {
                 seen = x == nullptr ? std::nullopt : std::optional(Kind::read(*x));
-                return v % 3 == 0 ? decision::keep() : v % 3 == 1 ? decision::erase() : decision::assign(Kind::make_value(v));
+                if (v % 3 == 0) {
+                    return decision::keep();
+                }
+                if (v % 3 == 1) {
+                    return decision::erase();
+                }
+                return decision::assign(Kind::make_value(v));
             });
             same(seen, old, "what compute saw");
             if (v % 3 == 2) {
@@ -315,7 +344,7 @@ private:
         map_type& map = *map_;
         switch (what) {
         case 27: compare(); break;
-        case 28: map.reserve((n + v) % 3000); break;
+        case 28: v % 4 == 3 ? map.shrink_to_fit() : map.reserve((n + v) % 3000); break;
         case 29: {
             const auto chosen = [&](number k, number x) { return (k + x) % 4 == v % 4; };
             same(map.erase_if([&](key const& k, value const& x) { return chosen(Kind::read(k), Kind::read(x)); }),
@@ -377,6 +406,7 @@ private:
     typename Kind::hash hash_;
     number keys_ = 0;
     number seed_ = 0;
+    double shrink_at_ = 0;
     std::string step_;
     ledger book_;
     std::unique_ptr<map_type> map_;
@@ -387,8 +417,16 @@ private:
 
 int fuzz_one(std::uint8_t const* data, std::size_t size) {
     fuzz_bytes in(data, size);
-    switch (in.below(3)) {
-    case 0: twins<numbers>(in).run(); break;
+    const unsigned kind = in.byte();
+    switch (kind % 3) {
+    case 0:
+        switch (kind / 3 % 4) {
+        case 0: twins<numbers_in_nodes>(in).run(); break;
+        case 1: twins<halves>(in).run(); break;
+        case 2: twins<stamped_numbers>(in).run(); break;
+        default: twins<numbers>(in).run(); break;
+        }
+        break;
     case 1: twins<texts>(in).run(); break;
     default:
         census<throwers::tag>::reset();

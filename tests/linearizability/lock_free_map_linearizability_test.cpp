@@ -6,12 +6,14 @@
 #include "map_history.hpp"
 #include "support/interruptions.hpp"
 #include "support/map_calls.hpp"
+#include "support/map_storages.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
 #include "support/values.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,9 +24,9 @@
 
 #include <gtest/gtest.h>
 
-// Each round has a new, empty map: eight threads call everything on a few hot keys, two more fill in other keys so that the
-// table grows all the while. Hash, comparison and copies stumble, signals interrupt at any instruction: a thread is often
-// stopped in the middle of a call.
+// Each round has a new, empty map: eight threads call everything on a few hot keys, others fill in other keys so that the table
+// grows all the while, or take them out again and have it shrink, again and again. In each of the storages. Hash, comparison and
+// copies stumble, signals interrupt at any instruction: a thread is often stopped in the middle of a call.
 
 namespace {
 
@@ -63,7 +65,14 @@ struct same_hash {
 
 using numbers = weir::lock_free_map<std::uint64_t, std::uint64_t, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
 using wide_numbers = weir::lock_free_map<std::uint64_t, wide_number, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
+using node_numbers = weir::lock_free_map<std::uint64_t, node_number, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
+using stamped_numbers = weir::lock_free_map<node_number, std::uint64_t, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
 using crowded = weir::lock_free_map<std::uint64_t, std::uint64_t, same_hash, stumbling_equal<std::uint64_t>>;
+using crowded_nodes = weir::lock_free_map<std::uint64_t, node_number, same_hash, stumbling_equal<std::uint64_t>>;
+using crowded_stamped = weir::lock_free_map<node_number, std::uint64_t, same_hash, stumbling_equal<std::uint64_t>>;
+static_assert(in_stamped_nodes<stamped_numbers> && in_stamped_nodes<crowded_stamped>);
+static_assert(in_slots<numbers> && in_slots<crowded>);
+static_assert(in_nodes<node_numbers> && in_nodes<crowded_nodes> && in_nodes<wide_numbers>);
 
 struct plan_of_round {
     std::uint64_t hot_keys;
@@ -71,21 +80,49 @@ struct plan_of_round {
     std::size_t calls;           // per thread
     std::size_t fillers;         // threads that make the table grow
     std::uint64_t filler_keys;   // each
+    std::size_t shakers = 0;     // threads that make it grow and shrink, until the calls are over
 };
 
 struct judged_so_far {
     std::size_t calls = 0;
     std::size_t configurations = 0;
+    std::uint64_t shrinks = 0;
 };
+
+/// Makes the table larger and smaller, by what is in it or by order, until nobody is playing any more.
+template <class Map>
+void shake(Map& map, std::uint64_t first, random_numbers& dice, std::atomic<std::size_t> const& playing) {
+    for (std::size_t cycle = 0; playing.load() != 0 && cycle < 20'000; ++cycle) {
+        const std::uint64_t end = first + 10 + dice.below(70);
+        if (cycle % 3 == 0) {
+            map.reserve(std::size_t{32} << dice.below(3));
+        } else {
+            for (std::uint64_t key = first; key < end; ++key) {
+                map.try_emplace(key, key);
+            }
+            for (std::uint64_t key = first; key < end; ++key) {
+                map.erase(key);
+            }
+        }
+        if (cycle % 3 != 2) {
+            map.shrink_to_fit();
+        }
+    }
+}
 
 template <class Map>
 void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) {
-    Map map({.capacity = seed % 4, .seed = seed});
+    Map map({.capacity = seed % 4, .seed = seed, .shrink_at = seed % 2 == 0 ? 0.25 : 0.125});
+    std::atomic<std::size_t> playing{round.threads};
     interruptions often;
     std::vector<std::vector<map_timed_call>> recorded(round.threads + 1);
-    run_together(round.threads + round.fillers, [&](std::size_t i) {
+    run_together(round.threads + round.fillers + round.shakers, [&](std::size_t i) {
         const interruptions::subject me(often);
         random_numbers dice(seed * 1000 + i);
+        if (i >= round.threads + round.fillers) {
+            shake(map, filler + (i << 32), dice, playing);
+            return;
+        }
         if (i >= round.threads) {
             const std::uint64_t first = filler + i * round.filler_keys;
             for (std::uint64_t key = first; key < first + round.filler_keys; ++key) {
@@ -105,6 +142,7 @@ void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) 
             mine.push_back(timed(map, static_cast<std::uint32_t>(i), any_action(dice, key, fresh, last_seen)));
             last_seen = mine.back().action.seen.value_or(last_seen);
         }
+        playing.fetch_sub(1);
     });
     for (std::uint64_t key = 0; key < round.hot_keys; ++key) {  // what is left must fit as well
         map_action last;
@@ -118,6 +156,7 @@ void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) 
     const auto judged = judge_each_key(all, map_entry{}, [](map_action const& a) { return a.key; });
     total.calls += all.size();
     total.configurations += judged.configurations;
+    total.shrinks += map.stats().shrinks;
     ASSERT_EQ(judged.found.is, verdict::linearizable) << "WEIR_TEST_SEED=" << seed << '\n' << judged;
     std::vector<int> times(round.hot_keys, 0);
     map.for_each([&](std::uint64_t key, auto const&) { times[key < round.hot_keys ? key : 0] += key < round.hot_keys ? 1 : 0; });
@@ -128,12 +167,14 @@ void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) 
 
 template <class Map>
 void play_all(std::size_t rounds) {
-    const std::array<plan_of_round, 5> plans{{
+    const std::array<plan_of_round, 7> plans{{
         {1, 8, 60, 2, 400},
+        {1, 8, 80, 0, 0, 1},
         {2, 8, 100, 2, 800},
-        {4, 8, 150, 1, 1500},
+        {4, 8, 150, 0, 0, 1},
         {16, 8, 300, 2, 1500},
-        {16, 3, 600, 0, 0},
+        {16, 8, 300, 1, 800, 1},
+        {16, 3, 600, 0, 0, 1},
     }};
     judged_so_far total;
     for (std::size_t i = 0; i < scaled(rounds, plans.size()); ++i) {
@@ -142,6 +183,7 @@ void play_all(std::size_t rounds) {
             return;
         }
     }
+    EXPECT_GT(total.shrinks, scaled(rounds, plans.size()) / 2) << "hardly a table shrank";
     testing::Test::RecordProperty("calls", std::to_string(total.calls));
     testing::Test::RecordProperty("configurations", std::to_string(total.configurations));
 }
@@ -167,13 +209,29 @@ INSTANTIATE_TEST_SUITE_P(mode, lock_free_map_linearizability,
 }  // namespace
 
 TEST_P(lock_free_map_linearizability, calls_on_hot_keys_take_effect_one_after_the_other_while_the_table_grows) {
-    play_all<numbers>(100);
+    play_all<numbers>(84);
+}
+
+TEST_P(lock_free_map_linearizability, calls_on_hot_nodes_take_effect_one_after_the_other_while_the_table_grows) {
+    play_all<node_numbers>(63);
+}
+
+TEST_P(lock_free_map_linearizability, calls_on_hot_values_in_place_take_effect_one_after_the_other_while_the_table_grows) {
+    play_all<stamped_numbers>(63);
 }
 
 TEST_P(lock_free_map_linearizability, calls_with_values_of_many_words_take_effect_one_after_the_other) {
-    play_all<wide_numbers>(75);
+    play_all<wide_numbers>(42);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_keys_of_one_hash_take_effect_one_after_the_other) {
-    play_all<crowded>(60);
+    play_all<crowded>(63);
+}
+
+TEST_P(lock_free_map_linearizability, calls_on_nodes_of_one_hash_take_effect_one_after_the_other) {
+    play_all<crowded_nodes>(49);
+}
+
+TEST_P(lock_free_map_linearizability, calls_on_values_in_place_of_one_hash_take_effect_one_after_the_other) {
+    play_all<crowded_stamped>(63);
 }

@@ -8,14 +8,14 @@
 // Who kills what; the table of lock_free_map_model_test.cpp goes on.
 //
 //   edge  site                                   weakened     killed by
-//   E1    move_frozen, fetch_or                  acquire      a_helper_that_sleeps_through_two_growths
+//   E1    take_slots, fetch_or                   acquire      a_helper_that_sleeps_through_two_growths
 //   E4    move_bucket, first load and failed     acquire      an_overflow_block_is_moved; the progress file, try_move
 //   E4    move_bucket, `moved`                   release      a_writer_knows_the_table_after_a_moved_bucket
-//   E4    move_frozen, too_late                  acquire      lock_free_map_progress_model_test.cpp
-//   E4    move_frozen, done                      release      an_overflow_block_is_moved_by_two_threads
+//   E4    source::done                           acquire      lock_free_map_progress_model_test.cpp
+//   E4    move_bucket, done                      release      an_overflow_block_is_moved_by_two_threads
 //   E4    measure                                acquire      the_statistics_beside_a_move, .._beside_a_growth
 //   E4    try_move, after a failure              acquire      lock_free_map_progress_model_test.cpp
-//   E5    grow, next                             release      a_growth_that_an_insert_begins
+//   E5    resize, next                            release      a_growth_that_an_insert_begins
 //   E5    help, the root                         release      a_reader_that_sleeps_through_two_growths
 //   E5    pin_next                               acquire      a_growth_that_an_insert_begins
 //   T2    mark_moved, all_chunks_moved           all          whoever_finds_all_chunks_moved_knows_what_was_done_before
@@ -156,8 +156,8 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(the_statistics_beside_a_move, {.stale_reads = 1}) 
                [&](caller&) {
                    const auto seen = scene.map().stats();
                    WEIR_MODEL_REQUIRE(seen.buckets == 4 || seen.buckets == 8);
-                   WEIR_MODEL_REQUIRE(seen.size == 7);
-                   WEIR_MODEL_REQUIRE(seen.overflowed <= 1 && seen.longest_chain == 6 + seen.overflowed);  // or just moving
+                   WEIR_MODEL_REQUIRE(seen.size == slots + 1);
+                   WEIR_MODEL_REQUIRE(seen.overflowed <= 1 && seen.longest_chain == slots + seen.overflowed);  // or just moving
                    WEIR_MODEL_REQUIRE(seen.growths == 1 && seen.failed_growths <= 1);
                });
 }
@@ -165,7 +165,7 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(the_statistics_beside_a_move, {.stale_reads = 1}) 
 // The statistics look into the new table as soon as one bucket is done.
 WEIR_MAP_KERNEL(the_statistics_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); },
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); },
                [&](caller&) {
                    const auto seen = scene.map().stats();
                    WEIR_MODEL_REQUIRE((seen.buckets == 4 || seen.buckets == 8) && seen.longest_chain <= 1);
@@ -186,37 +186,37 @@ WEIR_MAP_KERNEL(what_others_moved_is_seen_through_the_new_root, {.stale_reads = 
 }
 WEIR_MAP_KERNEL(a_reader_beside_a_growth, {.stale_reads = 1}) {
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.find(k); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.find(k); });
 }
 WEIR_MAP_KERNEL(an_insert_beside_a_growth, {.stale_reads = 1}) {
     scene.has({{twin, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 2); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.insert(k, 2); });
 }
 WEIR_MAP_KERNEL(an_erase_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.erase(k); });
 }
 WEIR_MAP_KERNEL(a_replacement_beside_a_growth, {.stale_reads = 1}) {
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.assign(k, 2); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.assign(k, 2); });
 }
 WEIR_MAP_KERNEL(an_overflow_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has_a_full_bucket();
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.insert(k, 1); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.insert(k, 1); });
 }
 WEIR_MAP_KERNEL(an_erase_from_a_full_bucket_beside_a_growth, {.preemptions = 1, .stale_reads = 1}) {
     scene.has_a_full_bucket();
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [](caller& me) { me.erase(k); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [](caller& me) { me.erase(k); });
 }
 WEIR_MAP_KERNEL(two_threads_reserve, {.preemptions = 1, .stale_reads = 1}) {
     scene.has({{k, 1}});
-    scene.play([&](caller&) { scene.map().reserve(17); }, [&](caller&) { scene.map().reserve(17); });
+    scene.play([&](caller&) { scene.map().reserve(need_8_buckets); }, [&](caller&) { scene.map().reserve(need_8_buckets); });
     WEIR_MODEL_REQUIRE(scene.map().stats().buckets == 8 && scene.map().stats().growths == 1);
 }
 WEIR_MAP_KERNEL(a_growth_that_an_insert_begins, {.preemptions = 1, .stale_reads = 0}) {
     scene.has_a_full_bucket();
-    for (unsigned n = 0; n < 11; ++n) {  // 17 in all: the next one that overflows begins it
+    for (unsigned n = 0; n < need_8_buckets - slots; ++n) {  // the next one that overflows begins it
         scene.before().insert(key_at(4 + 4 * (n % 3), 4 + n), 100 + n);
     }
     scene.play([](caller& me) { me.insert(k, 1); },
@@ -231,30 +231,31 @@ WEIR_MAP_KERNEL(a_growth_that_an_insert_begins, {.preemptions = 1, .stale_reads 
 // Whoever meets a moved bucket knows at once where to go: it never looks twice for the next table. The number of steps is
 // exact within these bounds, which are therefore never widened; it changes with what a hazard pointer costs.
 const options bounds_of_a_counted_call = {.preemptions = 1, .stale_reads = 3};
+constexpr std::uint64_t most_steps = in_slots ? 80 : 81;
 void a_writer_knows_the_table_after_a_moved_bucket_kernel() {
     run_scene(
         [](map_scene& scene) {
             scene.has({{k, 1}});
-            scene.play([&](caller&) { WEIR_MODEL_REQUIRE(count_steps([&] { scene.map().erase(key_at(0, 15)); }) <= 78); },
-                       [&](caller&) { scene.map().reserve(17); });
+            scene.play([&](caller&) { WEIR_MODEL_REQUIRE(count_steps([&] { scene.map().erase(key_at(0, 15)); }) <= most_steps); },
+                       [&](caller&) { scene.map().reserve(need_8_buckets); });
         },
         precedence::causal, weir::hazard_pointer_mode::seq_cst);
 }
 [[maybe_unused]] const bool counted_call_added =
-    add_kernel("lock_free_map", "a_writer_knows_the_table_after_a_moved_bucket",
+    add_kernel(suite_of_map, "a_writer_knows_the_table_after_a_moved_bucket",
                &a_writer_knows_the_table_after_a_moved_bucket_kernel, bounds_of_a_counted_call);
-TEST(model_lock_free_map, a_writer_knows_the_table_after_a_moved_bucket) {
+WEIR_MAP_TEST_OF(WEIR_MAP_SUITE(model_lock_free_map), a_writer_knows_the_table_after_a_moved_bucket) {
     const report r = explore(&a_writer_knows_the_table_after_a_moved_bucket_kernel, bounds_of_a_counted_call);
     EXPECT_FALSE(r.failed) << to_string(r);
     EXPECT_TRUE(r.complete) << to_string(r);
 }
 WEIR_MAP_KERNEL(a_growth_that_gets_no_memory_is_put_off, {.preemptions = 0, .stale_reads = 0}) {
     scene.has_a_full_bucket();
-    for (unsigned n = 0; n < 10; ++n) {  // 16 in all: the next one begins it
+    for (unsigned n = 0; n < room(2) - slots; ++n) {  // the next one begins it
         scene.before().insert(key_at(4 + 4 * (n % 3), 4 + n), 100 + n);
     }
     memory_stop::armed = true;
-    memory_stop::left = 2;  // a node, a block, and no table
+    memory_stop::left = in_slots ? 1 : 2;  // a node, a block, and no table
     scene.before().insert(k, 1);
     memory_stop::armed = false;
     WEIR_MODEL_REQUIRE(scene.map().stats().failed_growths == 1 && scene.map().stats().growths == 0);
@@ -264,8 +265,8 @@ WEIR_MAP_KERNEL(a_growth_that_gets_no_memory_is_put_off, {.preemptions = 0, .sta
 
 // ---- which buckets of a large table are moved: of two pieces, that is, which no map has in these kernels
 
-WEIR_MODEL_KERNEL(lock_free_map, whoever_finds_all_chunks_moved_knows_what_was_done_before, {}) {
-    using table = weir::detail::map_table<weir::hazard_link>;
+WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map), whoever_finds_all_chunks_moved_knows_what_was_done_before, {}) {
+    using table = weir::detail::map_table<kernel_storage>;
     std::allocator<weir::detail::map_unit> units;
     std::allocator<table::bucket> buckets;
     table* const t = table::make(units, table::piece_bits + 1);
@@ -292,7 +293,7 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(a_reader_that_sleeps_through_two_growths, {.preemp
     scene.has_only_one_bucket_left_to_move();
     scene.play(
         [&](caller& me) {
-            scene.map().reserve(33);
+            scene.map().reserve(need_16_buckets);
             me.erase(k);
             scene.map().quiesce();
         },
@@ -306,7 +307,7 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(a_helper_that_sleeps_through_two_growths, {.preemp
     scene.has_only_one_bucket_left_to_move();
     scene.play(
         [&](caller& me) {
-            scene.map().reserve(33);
+            scene.map().reserve(need_16_buckets);
             me.erase(k);
             scene.map().quiesce();
         },
@@ -316,7 +317,7 @@ WEIR_MAP_KERNEL_IN_BOTH_MODES(a_helper_that_sleeps_through_two_growths, {.preemp
 WEIR_MAP_KERNEL(all_entries_through_two_growths, {.preemptions = 1, .stale_reads = 0}) {
     scene.has({{k, 1}, {right, 2}});
     scene.has_only_one_bucket_left_to_move();
-    scene.play([&](caller&) { scene.map().reserve(33); },
+    scene.play([&](caller&) { scene.map().reserve(need_16_buckets); },
                [&](caller&) {
                    std::uint64_t sum = 0;
                    scene.map().for_each([&](std::uint64_t, std::uint64_t value) { sum = 10 * sum + value; });

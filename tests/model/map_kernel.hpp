@@ -35,23 +35,87 @@
 // Each call through a `caller` is recorded. When the threads have ended, the scene looks at what is in the map now, and asks
 // whether some order of all calls explains it. After that it destroys the map, so that what leaks is seen.
 //
+// Each kernel is compiled into its program once for each form in which a map stores entries: pairs in its slots; nodes, with
+// WEIR_MODEL_MAP_OF_NODES defined; nodes whose values change in place, with WEIR_MODEL_MAP_OF_STAMPED_NODES. Its test names the
+// form: model_lock_free_map_of_pairs.of_two_inserts_of_a_key_one_wins.
+//
 // What may come before what. A thread of the C++ memory model may read an old value of a word long after another thread has
 // written a new one, so that time says nothing about the calls of different threads: only the order within each thread
 // and what happened before or after all of them counts. That is how a kernel is judged with stale reads. It is explored again
 // without them; then a call that has returned comes before a call that was made later.
 
+#if defined WEIR_MODEL_MAP_OF_NODES
+#define WEIR_MAP_STORAGE of_nodes
+#define WEIR_MAP_SUITE(name) name##_of_nodes
+#elif defined WEIR_MODEL_MAP_OF_STAMPED_NODES
+#define WEIR_MAP_STORAGE of_stamped_nodes
+#define WEIR_MAP_SUITE(name) name##_of_stamped_nodes
+#else
+#define WEIR_MAP_STORAGE of_pairs
+#define WEIR_MAP_SUITE(name) name##_of_pairs
+#endif
+
 namespace weir_model {
+inline namespace WEIR_MAP_STORAGE {
 
-// ---- keys whose place is known
+// ---- the storage under test
 
-/// The key's hash begins with this sixteenth: its bucket in a table of 16, half of it in a table of 8, a quarter in one of 4.
-/// Those with n < 8 share one tag; each of the others has its own.
-[[nodiscard]] constexpr std::uint64_t key_at(unsigned sixteenth, unsigned n) noexcept { return sixteenth * 16 + n; }
+/// A number that is not copied as bytes.
+class boxed_number {
+public:
+    boxed_number(std::uint64_t number) noexcept : number_(number) {}  // implicit: kernels store and compare plain numbers
+    boxed_number(boxed_number const& other) noexcept : number_(other.number_) {}
+    boxed_number& operator=(boxed_number const& other) noexcept {
+        number_ = other.number_;
+        return *this;
+    }
+    operator std::uint64_t() const noexcept { return number_; }
+    [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+
+private:
+    std::uint64_t number_;
+};
+
+#if defined WEIR_MODEL_MAP_OF_NODES
+inline constexpr char suite_of_map[] = "lock_free_map_of_nodes";
+using kernel_key = std::uint64_t;
+using kernel_value = boxed_number;
+#elif defined WEIR_MODEL_MAP_OF_STAMPED_NODES
+inline constexpr char suite_of_map[] = "lock_free_map_of_stamped_nodes";
+using kernel_key = boxed_number;
+using kernel_value = std::uint64_t;
+#else
+inline constexpr char suite_of_map[] = "lock_free_map_of_pairs";
+using kernel_key = std::uint64_t;
+using kernel_value = std::uint64_t;
+#endif
 
 struct itself_hash {
     using is_avalanching = void;
     std::size_t operator()(std::uint64_t x) const noexcept { return x; }
 };
+
+using kernel_storage = weir::detail::map_storage<kernel_key, kernel_value, itself_hash>;
+inline constexpr bool in_slots = kernel_storage::in_slots;
+using layout = kernel_storage::header;
+#if defined WEIR_MODEL_MAP_OF_NODES || defined WEIR_MODEL_MAP_OF_STAMPED_NODES
+static_assert(!in_slots);
+#else
+static_assert(in_slots);
+#endif
+inline constexpr bool of_plain_nodes = !in_slots && !kernel_storage::stamped;
+inline constexpr unsigned slots = unsigned{layout::slots};  // of a bucket
+
+/// As many entries as a table of 2^bits buckets holds before it grows.
+[[nodiscard]] constexpr std::size_t room(int bits) noexcept { return (kernel_storage::doubled_load << bits) / 2; }
+inline constexpr std::size_t need_8_buckets = room(2) + 1;
+inline constexpr std::size_t need_16_buckets = room(3) + 1;
+
+// ---- keys whose place is known
+
+/// The key's hash begins with this sixteenth: its bucket in a table of 16, half of it in a table of 8, a quarter in one of 4.
+/// Those with n < 8 share a tag, and a bit of overflow blocks; each of the others has a tag of its own, and another bit.
+[[nodiscard]] constexpr std::uint64_t key_at(unsigned sixteenth, unsigned n) noexcept { return sixteenth * 16 + n; }
 
 /// What to hash so that the map finds the place of each key.
 class key_places {
@@ -62,9 +126,11 @@ public:
         const weir::seeded_hash<itself_hash> hash(itself_hash{}, seed);
         for (std::uint64_t key = 0; key < hashed_.size(); ++key) {
             const std::uint64_t n = key % 16;
-            const std::uint64_t tag = n < 8 ? 5 : n;
+            const std::uint64_t tag = n < 8 ? 3 : n - 4;  // to 11: less than both layouts have
+            const auto bit = weir::detail::map_overflow::word{1} << (n < 8 ? 0 : 1 + n % 3);
             std::uint64_t x = key << 32;
-            while (hash(x) >> 60 != key / 16 || weir::detail::map_header::tag(hash(x)) != tag) {
+            while (hash(x) >> 60 != key / 16 || layout::tag(hash(x)) != tag ||
+                   weir::detail::map_overflow::bit(hash(x)) != bit) {
                 ++x;
             }
             hashed_[key] = x;
@@ -107,8 +173,8 @@ struct kernel_allocator {
     friend bool operator==(kernel_allocator const&, kernel_allocator const&) = default;
 };
 
-using kernel_map = weir::lock_free_map<std::uint64_t, std::uint64_t, placing_hash, std::equal_to<std::uint64_t>,
-                                       kernel_allocator<std::pair<std::uint64_t const, std::uint64_t>>>;
+using kernel_map = weir::lock_free_map<kernel_key, kernel_value, placing_hash, std::equal_to<kernel_key>,
+                                       kernel_allocator<std::pair<kernel_key const, kernel_value>>>;
 
 // ---- who calls, and when
 
@@ -242,28 +308,52 @@ public:
             before().insert(key, value);
         }
     }
-    /// Six entries with tags of their own: no slot is left in the first bucket, the values are 80 to 85.
-    void has_a_full_bucket() {
-        for (unsigned n = 8; n < 14; ++n) {
-            before().insert(key_at(0, n), 72 + n);
+    /// Entries with tags of their own: no slot is left in the bucket, the values are 80 and more.
+    void has_a_full_bucket(unsigned sixteenth = 0) {
+        for (unsigned n = 8; n < 8 + slots; ++n) {
+            before().insert(key_at(sixteenth, n), 72 + n);
         }
+    }
+
+    /// Does what it can with so many allocations; the next ones fail.
+    template <class F>
+    static void with_allocations(std::size_t count, F const& f) {
+        memory_stop::armed = true;
+        memory_stop::left = count;
+        try {
+            f();
+        } catch (std::bad_alloc const&) {
+        }
+        memory_stop::armed = false;
     }
 
     /// A table of eight buckets is linked behind one of four, and no bucket is moved yet.
     void has_begun_to_grow() {
-        memory_stop::armed = true;
-        memory_stop::left = 1;
-        try {
-            map().reserve(17);  // four for each of the four buckets, and one
-        } catch (std::bad_alloc const&) {  // of the first piece of the new table
-        }
-        memory_stop::armed = false;
+        with_allocations(1, [&] { map().reserve(need_8_buckets); });  // not of the first piece of the new table
     }
     /// As before, but that the first bucket is the only one that is still to be moved.
     void has_only_one_bucket_left_to_move() {
         has_begun_to_grow();
         for (int i = 0; i < 3; ++i) {
             before().erase(key_at(4, 15));  // not there: in the second bucket
+        }
+    }
+
+    /// A table of eight buckets, which may shrink.
+    void has_eight_buckets() {
+        map().reserve(need_8_buckets);
+        with_allocations(0, [&] { map().shrink_to_fit(); });  // lowers the floor, and does no more
+    }
+    /// A table of four buckets is linked behind one of eight, and no bucket is moved yet.
+    void has_begun_to_shrink() {
+        with_allocations(1, [&] { map().shrink_to_fit(); });
+    }
+    /// As before, but that the first two buckets, which have one child, are the only ones that are still to be moved.
+    void has_only_two_buckets_left_to_move() {
+        has_begun_to_shrink();
+        with_allocations(0, [&] { map().shrink_to_fit(); });  // each time one bucket is chosen to be moved: now both have been
+        for (int i = 0; i < 6; ++i) {
+            before().erase(key_at(15, 15));  // not there: in the last bucket
         }
     }
 
@@ -463,15 +553,20 @@ inline void run_scene_out_of_memory(void (*body)(map_scene&)) {
     return with;
 }
 
+}  // namespace WEIR_MAP_STORAGE
 }  // namespace weir_model
+
+// Not WEIR_MODEL_KERNEL and TEST themselves: those take the name of the suite as it is written.
+#define WEIR_MAP_KERNEL_OF(suite, name, ...) WEIR_MODEL_KERNEL(suite, name, __VA_ARGS__)
+#define WEIR_MAP_TEST_OF(suite, name) TEST(suite, name)
 
 // Explored with stale reads, also for each mutant; and once more without them, judged by time.
 #define WEIR_MAP_KERNEL(name, ...)                                                                                     \
     static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MODEL_KERNEL(lock_free_map, name, __VA_ARGS__) {                                                              \
+    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map), name, __VA_ARGS__) {                                             \
         ::weir_model::run_scene(name##_scene, ::weir_model::precedence::causal, weir::hazard_pointer_mode::seq_cst);   \
     }                                                                                                                  \
-    TEST(model_lock_free_map, name##_in_time) {                                                                        \
+    WEIR_MAP_TEST_OF(WEIR_MAP_SUITE(model_lock_free_map), name##_in_time) {                                            \
         ::weir_model::check_kernel(                                                                                    \
             [] {                                                                                                       \
                 ::weir_model::run_scene(name##_scene, ::weir_model::precedence::in_time,                               \
@@ -484,15 +579,15 @@ inline void run_scene_out_of_memory(void (*body)(map_scene&)) {
 // The same with both modes of hazard pointers.
 #define WEIR_MAP_KERNEL_IN_BOTH_MODES(name, ...)                                                                       \
     static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MODEL_KERNEL(lock_free_map, name##_behind_a_barrier, __VA_ARGS__) {                                           \
-        ::weir_model::run_scene(name##_scene, ::weir_model::precedence::causal, weir::hazard_pointer_mode::membarrier);\
+    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map), name##_behind_a_barrier, __VA_ARGS__) {                          \
+        ::weir_model::run_scene(name##_scene, ::weir_model::precedence::causal, weir::hazard_pointer_mode::membarrier); \
     }                                                                                                                  \
     WEIR_MAP_KERNEL(name, __VA_ARGS__)
 
 // One thread freezes for ever at each of its steps in turn, then nothing of what it uses can be given back.
 #define WEIR_MAP_PROGRESS_KERNEL(name)                                                                                 \
     static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MODEL_KERNEL(lock_free_map_progress, name,                                                                    \
+    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map_progress), name,                                                   \
                       {.preemptions = 1, .stale_reads = 0, .freezes = 1, .max_steps = 4000, .check_leaks = false}) {   \
         ::weir_model::run_scene(name##_scene, ::weir_model::precedence::in_time, weir::hazard_pointer_mode::seq_cst);  \
     }                                                                                                                  \
@@ -501,7 +596,7 @@ inline void run_scene_out_of_memory(void (*body)(map_scene&)) {
 // Each allocation fails in turn.
 #define WEIR_MAP_FAILURE_KERNEL(name)                                                                                  \
     static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MODEL_KERNEL(lock_free_map_out_of_memory, name,                                                               \
+    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map_out_of_memory), name,                                              \
                       {.preemptions = 1, .stale_reads = 0, .allocation_failures = 1}) {                                \
         ::weir_model::run_scene_out_of_memory(name##_scene);                                                           \
     }                                                                                                                  \

@@ -5,6 +5,7 @@
 #include "support/counting_allocator.hpp"
 #include "support/faults.hpp"
 #include "support/hostile_keys.hpp"
+#include "support/map_storages.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/threads.hpp"
@@ -36,27 +37,28 @@ namespace bound {
 constexpr std::size_t garbage_bytes = std::size_t{4} << 20;
 // After a churn, against a fresh map of the same size.
 constexpr double after_churn = 1.2;
-// What is left of a map when all is erased.
-constexpr std::size_t bytes_per_slot = 16;
+// What is left of a map when all is erased: a table that has become small, and what a map needs whatever is in it.
+constexpr std::size_t bytes_per_bucket = 128;
+constexpr std::size_t least_buckets = 256;
 constexpr std::size_t empty_bytes = std::size_t{64} << 10;
 // The work of one insert, erase or find while the map grows to a million.
 constexpr costs one_operation{.hashes = 1024, .comparisons = 256, .bytes = std::size_t{256} << 10, .largest = std::size_t{128} << 10};
 }  // namespace bound
 
-using pair = std::pair<number const, number>;
-using numbers = weir::lock_free_map<number, number, counted_hash<number>, counted_equal<number>, counting_allocator<pair>>;
+using numbers = weir::lock_free_map<number, number, counted_hash<number>, counted_equal<number>>;          // in slots
+using node_numbers = weir::lock_free_map<number, node_number, counted_hash<number>, counted_equal<number>>;  // in nodes
+using stamped_numbers = weir::lock_free_map<node_number, number, counted_hash<number>, counted_equal<number>>;  // that change
+static_assert(in_slots<numbers> && in_nodes<node_numbers> && in_stamped_nodes<stamped_numbers>);
 
-/// A map on a ledger of its own.
+/// The fixture of the tests that go through all storages.
 template <class Map>
-struct booked {
-    explicit booked(weir::lock_free_map_options o = {})
-        : map(o, {}, {}, counting_allocator<typename Map::value_type>(book)) {}
-    ledger book;
-    Map map;
-};
+class lock_free_map_memory : public testing::Test {};
+using storages = testing::Types<numbers, node_numbers, stamped_numbers>;
+TYPED_TEST_SUITE(lock_free_map_memory, storages);
 
+template <class Map>
 std::size_t bytes_of_fresh_map(number entries) {
-    booked<numbers> fresh;
+    booked<Map> fresh;
     for (number key = 0; key < entries; ++key) {
         fresh.map.insert(key, key);
     }
@@ -64,22 +66,24 @@ std::size_t bytes_of_fresh_map(number entries) {
     return fresh.book.live_bytes();
 }
 
-void expect_only_tables(booked<numbers> const& b) {
+template <class Map>
+void expect_only_tables(booked<Map> const& b) {
     const auto s = b.map.stats();
     EXPECT_EQ(s.size, 0U);
     EXPECT_EQ(s.pending_objects, 0U);
-    EXPECT_LE(b.book.live_bytes(), s.buckets * 6 * bound::bytes_per_slot + bound::empty_bytes);
+    EXPECT_LE(b.book.live_bytes(), s.buckets * bound::bytes_per_bucket + bound::empty_bytes);
 }
 
 }  // namespace
 
-TEST(lock_free_map_memory, a_churn_leaves_what_a_fresh_map_needs) {
-    // WEIR_TEST_CHURN=100000000 is the promise to the letter; a tenth of it, and less under sanitizers, is the daily check.
+TYPED_TEST(lock_free_map_memory, a_churn_leaves_what_a_fresh_map_needs) {
+    // WEIR_TEST_CHURN=100000000 is the promise to the letter; a twentieth of it, and less under sanitizers, is the daily check.
     const char* const asked = std::getenv("WEIR_TEST_CHURN");
-    const std::size_t churn = asked == nullptr ? scaled(under_thread_sanitizer ? 4'000'000 : 10'000'000) : std::strtoull(asked, nullptr, 10);
+    const std::size_t churn =
+        asked == nullptr ? scaled(under_thread_sanitizer || !in_slots<TypeParam> ? 1'500'000 : 5'000'000) : std::strtoull(asked, nullptr, 10);
     constexpr number live = 100'000;
-    const auto fresh = static_cast<double>(bytes_of_fresh_map(live));
-    booked<numbers> b;
+    const auto fresh = static_cast<double>(bytes_of_fresh_map<TypeParam>(live));
+    booked<TypeParam> b;
     number next = 0;
     for (; next < live; ++next) {
         ASSERT_TRUE(b.map.insert(next, next));
@@ -100,12 +104,12 @@ TEST(lock_free_map_memory, a_churn_leaves_what_a_fresh_map_needs) {
     EXPECT_EQ(b.map.stats().pending_objects, 0U);
 }
 
-TEST(lock_free_map_memory, a_churn_of_many_threads_leaves_what_a_fresh_map_needs) {
+TYPED_TEST(lock_free_map_memory, a_churn_of_many_threads_leaves_what_a_fresh_map_needs) {
     constexpr number live = 100'000;
     constexpr std::size_t threads = 4;
-    const auto fresh = static_cast<double>(bytes_of_fresh_map(live));
+    const auto fresh = static_cast<double>(bytes_of_fresh_map<TypeParam>(live));
     const std::size_t churn = scaled(200'000);
-    booked<numbers> b;
+    booked<TypeParam> b;
     run_together(threads, [&](std::size_t i) {
         const number first = i << 40;
         constexpr number mine = live / threads;
@@ -123,8 +127,8 @@ TEST(lock_free_map_memory, a_churn_of_many_threads_leaves_what_a_fresh_map_needs
     EXPECT_LE(static_cast<double>(b.book.live_bytes()), fresh * bound::after_churn) << "fresh: " << fresh;
 }
 
-TEST(lock_free_map_memory, one_key_that_comes_and_goes_needs_no_more_than_one_entry) {
-    booked<numbers> b;
+TYPED_TEST(lock_free_map_memory, one_key_that_comes_and_goes_needs_no_more_than_one_entry) {
+    booked<TypeParam> b;
     for (number n = 0; n < scaled(500'000); ++n) {
         b.map.insert(n % 2, n);
         b.map.insert_or_assign(n % 2, n);
@@ -136,9 +140,9 @@ TEST(lock_free_map_memory, one_key_that_comes_and_goes_needs_no_more_than_one_en
     expect_only_tables(b);
 }
 
-TEST(lock_free_map_memory, erasing_everything_leaves_only_tables) {
+TYPED_TEST(lock_free_map_memory, erasing_everything_leaves_only_tables) {
     const number count = scaled(200'000, 20'000);
-    booked<numbers> b;
+    booked<TypeParam> b;
     std::size_t first = 0;
     for (int round = 0; round < 6; ++round) {
         for (number key = 0; key < count; ++key) {
@@ -155,22 +159,49 @@ TEST(lock_free_map_memory, erasing_everything_leaves_only_tables) {
         }
         b.map.quiesce();
         expect_only_tables(b);
+        EXPECT_LE(b.map.stats().buckets, bound::least_buckets) << "round " << round;
         first = round == 0 ? b.book.live_bytes() : first;
         EXPECT_LE(b.book.live_bytes(), first + first / 5) << "round " << round;
     }
 }
 
-TEST(lock_free_map_memory, a_destroyed_map_has_given_all_back) {
+// A size that goes up and down keeps the map moving: neither tables nor blocks may pile up on the way.
+TYPED_TEST(lock_free_map_memory, a_size_that_goes_up_and_down_leaves_no_old_tables_behind) {
+    const number large = scaled(100'000, 10'000);
+    const auto fresh = static_cast<double>(bytes_of_fresh_map<TypeParam>(large));
+    booked<TypeParam> b;
+    for (int round = 0; round < 5; ++round) {
+        for (number key = 0; key < large; ++key) {
+            ASSERT_TRUE(b.map.insert(key, key));
+        }
+        EXPECT_LE(static_cast<double>(b.book.live_bytes()), fresh * bound::after_churn + static_cast<double>(bound::garbage_bytes) / 4);
+        for (number key = 100; key < large; ++key) {
+            ASSERT_TRUE(b.map.erase(key));
+        }
+        for (number key = 0; key < 100; ++key) {
+            ASSERT_EQ(b.map.extract(key), key);
+        }
+    }
+    // While a table is moved there are two of them: the larger one, and one half or twice as large.
+    EXPECT_LE(static_cast<double>(b.book.peak_bytes()), 2 * fresh + static_cast<double>(bound::garbage_bytes) / 4);
+    EXPECT_GE(b.map.stats().shrinks, 20U);
+    b.map.quiesce();
+    expect_only_tables(b);
+}
+
+TYPED_TEST(lock_free_map_memory, a_destroyed_map_has_given_all_back) {
     for (const std::size_t count : {std::size_t{1}, std::size_t{100}, scaled(100'000, 10'000)}) {
+        using value = typename TypeParam::mapped_type;
         ledger book;
         {
-            numbers map({.capacity = count / 2}, {}, {}, counting_allocator<pair>(book));
+            with_allocator<TypeParam, counting_allocator> map({.capacity = count / 2}, {}, {},
+                                                              counting_allocator<typename TypeParam::value_type>(book));
             run_together(3, [&](std::size_t i) {
                 random_numbers dice(i);
                 for (std::size_t n = 0; n < count; ++n) {
                     map.insert_or_assign(dice.below(count), n);
                     map.erase(dice.below(count));
-                    (void)map.find_or_create(dice.below(count), [&] { return n; });
+                    (void)map.find_or_create(dice.below(count), [&] { return value(n); });
                 }
             });
         }
@@ -184,13 +215,12 @@ namespace {
 
 struct seen_tag {};
 using seen_value = tracked<seen_tag>;
-using watched_pair = std::pair<number const, seen_value>;
-using watched = weir::lock_free_map<number, seen_value, std::hash<number>, std::equal_to<number>, counting_allocator<watched_pair>>;
+using watched = booked<weir::lock_free_map<number, seen_value>>;
 
 /// Threads that look at something in the map until the test is over: one in each kind of callback.
 class stopped_readers {
 public:
-    explicit stopped_readers(watched& map) {
+    explicit stopped_readers(watched::map_type& map) {
         const auto stop = [this](seen_value const& v) {
             const number first = v.number();
             stopped_.arrive();
@@ -249,7 +279,7 @@ private:
 TEST(lock_free_map_memory, readers_stopped_for_good_keep_little_however_long_others_write) {
     census<seen_tag>::reset();
     {
-        booked<watched> b;
+        watched b;
         constexpr number keys = 1000;
         for (number key = 0; key < keys; ++key) {
             ASSERT_TRUE(b.map.try_emplace(key, key));
@@ -290,14 +320,14 @@ TEST(lock_free_map_memory, readers_stopped_for_good_keep_no_old_tables_but_their
         const number count = scaled(200'000, 20'000);
         std::size_t fresh = 0;
         {
-            booked<watched> undisturbed;
+            watched undisturbed;
             for (number key = 0; key < count; ++key) {
                 undisturbed.map.try_emplace(key, key);
             }
             undisturbed.map.quiesce();
             fresh = undisturbed.book.live_bytes();
         }
-        booked<watched> b;
+        watched b;
         for (number key = 0; key < 100; ++key) {
             ASSERT_TRUE(b.map.try_emplace(key, key));
         }
@@ -312,7 +342,7 @@ TEST(lock_free_map_memory, readers_stopped_for_good_keep_no_old_tables_but_their
         EXPECT_LE(b.book.live_bytes(), fresh + fresh / 5 + bound::empty_bytes);
         b.map.clear();
         b.map.quiesce();
-        EXPECT_LE(b.book.live_bytes(), b.map.stats().buckets * 6 * bound::bytes_per_slot + 2 * bound::empty_bytes);
+        EXPECT_LE(b.book.live_bytes(), b.map.stats().buckets * bound::bytes_per_bucket + 2 * bound::empty_bytes);
     }
     EXPECT_EQ(census<seen_tag>::alive.load(), 0);
     EXPECT_EQ(census<seen_tag>::misuses.load(), 0);
@@ -335,9 +365,9 @@ void expect_within_bounds(costs const& worst) {
 
 }  // namespace
 
-TEST(lock_free_map_memory, no_single_operation_does_the_work_of_a_growth) {
+TYPED_TEST(lock_free_map_memory, no_single_operation_does_the_work_of_a_growth) {
     const number count = scaled(1'000'000, 50'000);
-    booked<numbers> b;
+    booked<TypeParam> b;
     costs worst;
     random_numbers dice(run_seed());
     for (number key = 0; key < count; ++key) {
@@ -355,9 +385,9 @@ TEST(lock_free_map_memory, no_single_operation_does_the_work_of_a_growth) {
     expect_within_bounds(worst);
 }
 
-TEST(lock_free_map_memory, no_single_operation_of_many_threads_does_the_work_of_a_growth) {
+TYPED_TEST(lock_free_map_memory, no_single_operation_of_many_threads_does_the_work_of_a_growth) {
     const number each = scaled(150'000, 10'000);
-    booked<numbers> b;
+    booked<TypeParam> b;
     std::mutex mutex;
     costs worst;
     run_together(4, [&](std::size_t i) {
@@ -376,17 +406,40 @@ TEST(lock_free_map_memory, no_single_operation_of_many_threads_does_the_work_of_
     expect_within_bounds(worst);
 }
 
+TYPED_TEST(lock_free_map_memory, no_single_operation_does_the_work_of_a_shrinking) {
+    const number count = scaled(1'000'000, 50'000);
+    booked<TypeParam> b;
+    for (number key = 0; key < count; ++key) {
+        b.map.insert(key, key);
+    }
+    b.map.quiesce();
+    costs worst;
+    random_numbers dice(run_seed());
+    for (number key = 0; key < count; ++key) {
+        worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.erase(key)); }));
+        if (key % 4 == 0) {
+            worst.raise_to(cost_of([&] { (void)b.map.find(dice.below(count)); }));
+        } else if (key % 64 == 1) {
+            worst.raise_to(cost_of([&] { b.map.insert_or_assign(dice.below(key + 1) + count, key); }));
+        }
+    }
+    EXPECT_GT(b.map.stats().shrinks, 3U);
+    expect_within_bounds(worst);
+}
+
 TEST(lock_free_map_memory, growth_calls_no_hash_that_may_throw) {
-    using text_pair = std::pair<std::string const, number>;
     using may_throw = throwing_hash<std::string, std::hash<std::string>>;  // and its key is not trivial: the hash must be kept
-    using texts = weir::lock_free_map<std::string, number, counted_hash<std::string, may_throw>, counted_equal<std::string>,
-                                      counting_allocator<text_pair>>;
+    using texts = weir::lock_free_map<std::string, number, counted_hash<std::string, may_throw>, counted_equal<std::string>>;
     booked<texts> b;
     costs worst;
     for (number key = 0; key < scaled(50'000, 5'000); ++key) {
         std::string text = "key " + std::to_string(key);
         worst.raise_to(cost_of([&] { b.map.try_emplace(std::move(text), key); }));
     }
+    for (number key = 0; key < scaled(50'000, 5'000); ++key) {
+        worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.erase("key " + std::to_string(key))); }));
+    }
+    EXPECT_GT(b.map.stats().shrinks, 3U);
     EXPECT_EQ(worst.hashes, 1U) << "a hash that throws in the middle of a growth would have nowhere to go";
     expect_within_bounds(worst);
 }
@@ -396,7 +449,8 @@ TEST(lock_free_map_memory, growth_calls_no_hash_that_may_throw) {
 namespace {
 
 /// The worst that an insertion, a lookup and an erasure of these keys cost.
-costs worst_of(booked<numbers>& b, std::vector<number> const& keys) {
+template <class Map>
+costs worst_of(booked<Map>& b, std::vector<number> const& keys) {
     costs worst;
     for (const number key : keys) {
         worst.raise_to(cost_of([&] { EXPECT_TRUE(b.map.insert(key, key)); }));
@@ -413,34 +467,33 @@ costs worst_of(booked<numbers>& b, std::vector<number> const& keys) {
 
 }  // namespace
 
-TEST(lock_free_map_memory, no_pattern_of_keys_makes_one_operation_dear) {
+TYPED_TEST(lock_free_map_memory, no_pattern_of_keys_makes_one_operation_dear) {
     for (key_pattern const& pattern : key_patterns) {
         SCOPED_TRACE(pattern.name);
         std::vector<number> keys;
         for (number i = 0; i < scaled(50'000, 5'000); ++i) {
             keys.push_back(pattern.key(i));
         }
-        booked<numbers> b;
+        booked<TypeParam> b;
         const costs worst = worst_of(b, keys);
         expect_within_bounds(worst);
         EXPECT_LE(worst.comparisons, 16U);
     }
 }
 
-TEST(lock_free_map_memory, keys_that_flood_one_seed_do_not_make_an_operation_dear_under_another) {
+TYPED_TEST(lock_free_map_memory, keys_that_flood_one_seed_do_not_make_an_operation_dear_under_another) {
     for (const number guessed : {number{0}, number{1}, number{0x1234'5678}}) {
         SCOPED_TRACE(guessed);
-        booked<numbers> b;
+        booked<TypeParam> b;
         const costs worst = worst_of(b, flooding_keys<std::hash<number>>(scaled(20'000, 5'000), guessed, 16, 8));
         expect_within_bounds(worst);
         EXPECT_LE(worst.comparisons, 16U);
     }
 }
 
-TEST(lock_free_map_memory, keys_of_one_hash_cost_what_a_list_of_them_would_and_no_table) {
+TYPED_TEST(lock_free_map_memory, keys_of_one_hash_cost_what_a_list_of_them_would_and_no_table) {
     constexpr number count = 1000;
-    using alike = weir::lock_free_map<number, number, counted_hash<number, colliding_hash<number>>, counted_equal<number>,
-                                      counting_allocator<pair>>;
+    using alike = map_like<TypeParam, counted_hash<number, colliding_hash<number>>, counted_equal<number>>;
     booked<alike> b;
     costs worst;
     for (number key = 0; key < count; ++key) {
@@ -453,5 +506,6 @@ TEST(lock_free_map_memory, keys_of_one_hash_cost_what_a_list_of_them_would_and_n
         ASSERT_EQ(b.map.extract(key), key);
     }
     b.map.quiesce();
-    EXPECT_LE(b.book.live_bytes(), b.map.stats().buckets * 6 * bound::bytes_per_slot + bound::empty_bytes);
+    expect_only_tables(b);
+    EXPECT_EQ(b.map.stats().longest_chain, 0U);
 }

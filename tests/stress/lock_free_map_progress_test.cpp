@@ -2,6 +2,7 @@
 #include <weir/data/lock_free_map.hpp>
 
 #include "support/arena_allocator.hpp"
+#include "support/map_storages.hpp"
 #include "support/random.hpp"
 #include "support/scale.hpp"
 #include "support/stopped_thread.hpp"
@@ -20,41 +21,59 @@ namespace {
 
 using namespace weir_test;
 using key = std::uint64_t;
-using map_type = weir::lock_free_map<key, std::uint64_t, std::hash<key>, std::equal_to<key>,
-                                     arena_allocator<std::pair<key const, std::uint64_t>>>;
+using pairs = with_allocator<weir::lock_free_map<key, std::uint64_t>, arena_allocator>;
+using nodes = with_allocator<weir::lock_free_map<key, node_number>, arena_allocator>;
+using stamped = with_allocator<weir::lock_free_map<node_number, std::uint64_t, std::hash<key>>, arena_allocator>;
+static_assert(in_slots<pairs> && in_nodes<nodes> && in_stamped_nodes<stamped>);
+
+template <class Map>
+class lock_free_map_progress : public testing::Test {};
+using storages = testing::Types<pairs, nodes, stamped>;
+TYPED_TEST_SUITE(lock_free_map_progress, storages);
 
 constexpr key hot_keys = 24;
 
-void use(map_type& map, random_numbers& random, key filler) {
+template <class Map>
+void use(Map& map, random_numbers& random, key filler) {
     const key k = random.below(hot_keys);
-    switch (random.below(8)) {
+    switch (random.below(9)) {
     case 0: map.insert(k, 1); break;
     case 1: map.erase(k); break;
     case 2: map.insert_or_assign(k, 2); break;
     case 3: map.upsert(k, 1, [](std::uint64_t v) { return v + 1; }); break;
     case 4: static_cast<void>(map.find(k)); break;
     case 5: map.for_each_relaxed([](key, std::uint64_t) {}); break;
+    case 6:
+        for (key n = 0; n < 20; ++n) {  // enough for a smaller table, now and then
+            map.erase(hot_keys + filler - n);
+        }
+        map.shrink_to_fit();
+        break;
     default: map.insert(hot_keys + filler, filler); break;
     }
 }
 
 // Everything that is named lock-free, on every hot key.
-void use_hot_keys(map_type& map) {
+template <class Map>
+void use_hot_keys(Map& map) {
+    using value = typename Map::mapped_type;
     for (key k = 0; k < hot_keys; ++k) {
         map.insert(k, 1);
         map.insert_or_assign(k, 2);
         map.update(k, [](std::uint64_t v) { return v + 1; });
         static_cast<void>(map.extract(k));
-        map.compute(k, [](std::uint64_t const*) { return weir::decision<std::uint64_t>::assign(7); });
+        map.compute(k, [](value const*) { return weir::decision<value>::assign(7); });
         EXPECT_LE(map.find(k).value_or(0), 1000U);
     }
 }
 
-// The same, and enough new keys for so many growths, and a look at all of it.
-void use_everything(map_type& map, key first_filler, std::uint64_t growths) {
+// The same, and enough new keys for so many growths, and a look at all of it; then most of it is erased and the table shrinks.
+template <class Map>
+void use_everything(Map& map, key first_filler, std::uint64_t growths) {
     use_hot_keys(map);
     const auto wanted = map.stats().growths + growths;
-    for (key k = first_filler; map.stats().growths < wanted;) {  // stats looks at every bucket: not too often
+    key k = first_filler;
+    while (map.stats().growths < wanted) {  // stats looks at every bucket: not too often
         for (const key end = k + std::max<key>(16, map.size() / 8); k < end; ++k) {
             map.insert(k, k);
         }
@@ -62,29 +81,37 @@ void use_everything(map_type& map, key first_filler, std::uint64_t growths) {
     std::size_t seen = 0;
     map.for_each([&](key, std::uint64_t) { ++seen; });
     EXPECT_GT(seen, std::size_t{0});
-    for (key k = 0; k < hot_keys; ++k) {
-        map.erase(k);
+    for (key hot = 0; hot < hot_keys; ++hot) {
+        map.erase(hot);
     }
     map.reserve(4 * map.size());
+    while (k-- > first_filler) {
+        EXPECT_TRUE(map.erase(k));
+    }
+    const auto shrinks = map.stats().shrinks;
+    map.shrink_to_fit();
+    EXPECT_TRUE(map.stats().shrinks > shrinks || map.stats().growths > wanted);
 }
 
+template <class Map>
 void warm_up() {  // whatever a thread allocates once by malloc
-    map_type map;
+    Map map;
     random_numbers random(1);
     for (key i = 0; i < 50; ++i) {
         use(map, random, i);
     }
+    map.shrink_to_fit();
 }
 
 }  // namespace
 
-TEST(lock_free_map_progress, a_thread_stopped_at_any_instruction_stops_no_other) {
-    const std::size_t rounds = scaled(100, 20);
+TYPED_TEST(lock_free_map_progress, a_thread_stopped_at_any_instruction_stops_no_other) {
+    const std::size_t rounds = scaled(40, 20);
     for (std::size_t round = 0; round < rounds; ++round) {
         arena::reset();
-        map_type map;
+        TypeParam map({.shrink_at = 0.25});
         random_numbers steps(round);
-        stopped_thread victim([&](std::size_t i) { use(map, steps, i); }, warm_up);
+        stopped_thread victim([&](std::size_t i) { use(map, steps, i); }, warm_up<TypeParam>);
         victim.stop_after(random_numbers(round + 1000).below(400));
         must_end([&] {
             std::thread other([&] { use_everything(map, key{1} << 32, 3); });
@@ -97,31 +124,34 @@ TEST(lock_free_map_progress, a_thread_stopped_at_any_instruction_stops_no_other)
 namespace {
 
 /// A call, and whether its key is there before it.
+template <class Map>
 struct step_case {
     const char* name;
     bool present;
-    void (*call)(map_type&);
+    void (*call)(Map&);
 };
 
 constexpr key target = 3;
-constexpr step_case cases[] = {
-    {"find", true, [](map_type& m) { static_cast<void>(m.find(target)); }},
-    {"find nothing", false, [](map_type& m) { static_cast<void>(m.find(target)); }},
-    {"insert", false, [](map_type& m) { m.insert(target, 1); }},
-    {"insert in vain", true, [](map_type& m) { m.insert(target, 1); }},
-    {"insert_or_assign", true, [](map_type& m) { m.insert_or_assign(target, 2); }},
-    {"upsert", true, [](map_type& m) { m.upsert(target, 1, [](std::uint64_t v) { return v + 1; }); }},
-    {"compare_exchange", true, [](map_type& m) { m.compare_exchange(target, 7, 8); }},
-    {"erase", true, [](map_type& m) { m.erase(target); }},
-    {"extract", true, [](map_type& m) { static_cast<void>(m.extract(target)); }},
-    {"compute that erases", true, [](map_type& m) {
-         m.compute(target, [](std::uint64_t const*) { return weir::decision<std::uint64_t>::erase(); });
+template <class Map>
+constexpr step_case<Map> cases[] = {
+    {"find", true, [](Map& m) { static_cast<void>(m.find(target)); }},
+    {"find nothing", false, [](Map& m) { static_cast<void>(m.find(target)); }},
+    {"insert", false, [](Map& m) { m.insert(target, 1); }},
+    {"insert in vain", true, [](Map& m) { m.insert(target, 1); }},
+    {"insert_or_assign", true, [](Map& m) { m.insert_or_assign(target, 2); }},
+    {"upsert", true, [](Map& m) { m.upsert(target, 1, [](std::uint64_t v) { return v + 1; }); }},
+    {"compare_exchange", true, [](Map& m) { m.compare_exchange(target, 7, 8); }},
+    {"erase", true, [](Map& m) { m.erase(target); }},
+    {"extract", true, [](Map& m) { static_cast<void>(m.extract(target)); }},
+    {"compute that erases", true, [](Map& m) {
+         m.compute(target, [](typename Map::mapped_type const*) { return weir::decision<typename Map::mapped_type>::erase(); });
      }},
 };
 
 /// How many entries the map of `stop_everywhere` takes until one more makes it grow.
+template <class Map>
 key entries_before_growth() {
-    map_type map({.seed = 3});
+    Map map({.seed = 3});
     key k = 0;
     for (; map.stats().growths < 3; ++k) {
         map.insert(hot_keys + k, k);
@@ -129,19 +159,30 @@ key entries_before_growth() {
     return k - 1;
 }
 
-/// Stops `call`, on a map of so many other entries, before its 1st instruction, its (1 + stride)th, ... Returns how many it has.
-std::size_t stop_everywhere(step_case const& c, key others, std::size_t stride) {
+/// How the map comes to be what it is when the call is stopped.
+struct step_setting {
+    key others = 5;  // entries beside the target
+    key gone = 0;    // more that were there before
+    double shrink_at = 0.125;
+};
+
+/// Stops `call`, before its 1st instruction, its (1 + stride)th, ... Returns how many it has.
+template <class Map>
+std::size_t stop_everywhere(step_case<Map> const& c, step_setting const& s, std::size_t stride) {
     constexpr std::size_t most = 50'000;
     for (std::size_t n = 1; n < most; n += stride) {
         arena::reset();
-        map_type map({.seed = 3});
-        for (key k = 0; k < others; ++k) {
+        Map map({.seed = 3, .shrink_at = s.shrink_at});
+        for (key k = 0; k < s.others + s.gone; ++k) {
             map.insert(hot_keys + k, k);
+        }
+        for (key k = s.others; k < s.others + s.gone; ++k) {
+            map.erase(hot_keys + k);
         }
         if (c.present) {
             map.insert(target, 7);
         }
-        const bool stopped = stop_at_step(n, [&] { c.call(map); }, [&] { use_everything(map, key{1} << 32, 1); }, warm_up);
+        const bool stopped = stop_at_step(n, [&] { c.call(map); }, [&] { use_everything(map, key{1} << 32, 1); }, warm_up<Map>);
         EXPECT_LE(map.find(target).value_or(0), 8U) << c.name << " stopped before instruction " << n;
         if (!stopped || testing::Test::HasFailure()) {
             return n - 1;
@@ -153,23 +194,70 @@ std::size_t stop_everywhere(step_case const& c, key others, std::size_t stride) 
 
 }  // namespace
 
-TEST(lock_free_map_progress, a_thread_stopped_before_each_instruction_of_a_call_stops_no_other) {
+TYPED_TEST(lock_free_map_progress, a_thread_stopped_before_each_instruction_of_a_call_stops_no_other) {
     if (!can_stop_at_steps) {
         GTEST_SKIP() << "no single steps on this platform";
     }
-    for (step_case const& c : cases) {
-        const std::size_t steps = stop_everywhere(c, 5, 1);
+    // A run costs a trap for each instruction before the stop: of nodes, one stop in three must do.
+    const std::size_t stride = in_slots<TypeParam> ? 1 : 3;
+    for (auto const& c : cases<TypeParam>) {
+        const std::size_t steps = stop_everywhere(c, {}, stride);
         EXPECT_GT(steps, 100U) << c.name;
-        RecordProperty(c.name, std::to_string(steps));
+        testing::Test::RecordProperty(c.name, std::to_string(steps));
     }
 }
 
-TEST(lock_free_map_progress, a_thread_stopped_throughout_the_insertion_that_begins_a_growth_stops_no_other) {
+TYPED_TEST(lock_free_map_progress, a_thread_stopped_throughout_the_insertion_that_begins_a_growth_stops_no_other) {
     if (!can_stop_at_steps) {
         GTEST_SKIP() << "no single steps on this platform";
     }
-    constexpr step_case grows{"insert that grows", false, [](map_type& m) { m.insert(target, 1); }};
-    const std::size_t steps = stop_everywhere(grows, entries_before_growth(), 3);
+    constexpr step_case<TypeParam> grows{"insert that grows", false, [](TypeParam& m) { m.insert(target, 1); }};
+    const std::size_t steps = stop_everywhere(grows, {.others = entries_before_growth<TypeParam>()}, 7);
     EXPECT_GT(steps, 700U) << "the insertion begins no growth";
-    RecordProperty(grows.name, std::to_string(steps));
+    testing::Test::RecordProperty(grows.name, std::to_string(steps));
+}
+
+TYPED_TEST(lock_free_map_progress, a_thread_stopped_throughout_a_shrinking_stops_no_other) {
+    if (!can_stop_at_steps) {
+        GTEST_SKIP() << "no single steps on this platform";
+    }
+    constexpr step_case<TypeParam> shrinks{"shrink_to_fit", true, [](TypeParam& m) { m.shrink_to_fit(); }};
+    const std::size_t steps = stop_everywhere(shrinks, {.others = 12, .gone = 12, .shrink_at = 0}, 149);
+    EXPECT_GT(steps, 700U) << "there is nothing to shrink";
+    testing::Test::RecordProperty(shrinks.name, std::to_string(steps));
+}
+
+TYPED_TEST(lock_free_map_progress, a_thread_stopped_throughout_a_call_that_meets_a_shrinking_stops_no_other) {
+    if (!can_stop_at_steps) {
+        GTEST_SKIP() << "no single steps on this platform";
+    }
+    // One erasure after the others begins a smaller table: which one, and which call then moves buckets, is found by trying.
+    constexpr key gone = 60;
+    key others = 16;
+    for (; others > 0; --others) {
+        arena::reset();
+        TypeParam map({.seed = 3, .shrink_at = 0.25});
+        for (key k = 0; k < others + gone; ++k) {
+            map.insert(hot_keys + k, k);
+        }
+        map.quiesce();
+        const auto before = map.stats().shrinks;
+        for (key k = others; k < others + gone; ++k) {
+            map.erase(hot_keys + k);
+        }
+        if (map.stats().shrinks > before) {
+            break;
+        }
+    }
+    ASSERT_GT(others, 0U) << "no erasure begins a smaller table";
+    constexpr step_case<TypeParam> calls[] = {
+        {"erase beside a shrinking", true, [](TypeParam& m) { m.erase(target); }},
+        {"insert_or_assign beside a shrinking", true, [](TypeParam& m) { m.insert_or_assign(target, 2); }},
+        {"find beside a shrinking", true, [](TypeParam& m) { static_cast<void>(m.find(target)); }},
+    };
+    for (auto const& c : calls) {
+        const std::size_t steps = stop_everywhere(c, {.others = others, .gone = gone, .shrink_at = 0.25}, 11);
+        EXPECT_GT(steps, 50U) << c.name;
+        testing::Test::RecordProperty(c.name, std::to_string(steps));
+    }
 }

@@ -77,6 +77,8 @@ concept hazard_deleter = std::default_initializable<D> && std::is_move_assignabl
 
 namespace detail {
 
+class brief_hazard;
+
 struct hazard_garbage : hazard_link {
     void (*reclaim_retired)(hazard_garbage&) noexcept;
 };
@@ -263,7 +265,9 @@ public:
 
 private:
     friend hazard_pointer make_hazard_pointer(hazard_pointer_domain& domain);
+    friend detail::brief_hazard;
     explicit hazard_pointer(detail::hazard_slot* slot) noexcept : slot_(slot) {}
+    [[nodiscard]] detail::hazard_slot* release() noexcept { return std::exchange(slot_, nullptr); }
 
     detail::hazard_slot* slot_ = nullptr;
 };

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <stop_token>
 #include <type_traits>
 #include <utility>
@@ -21,30 +22,36 @@
 // When not: one thread at a time uses it (take a plain map); a value must be changed in place (make it internally
 //           synchronised, or replace it); several keys must change together.
 // Source:   tags beside slots in one cache line as in the CLHT (David, Guerraoui, Trigonakis, ASPLOS 2015) and xsync's MapOf;
-//           cooperative growth as in Click, "A Lock-Free Hash Table", 2007; ours: reserve, publish and move by one header word,
-//           fixed children, order by hash. detail/map_core.hpp has the algorithm with its invariants and edges.
+//           copies validated by a version as in a sequence lock (Boehm, MSPC 2012, has its orders); cooperative growth as in
+//           Click, "A Lock-Free Hash Table", 2007; ours: reserve, publish and move by one header word, order by hash. detail/map_core.hpp has the algorithm with its invariants and edges.
 //
 // Linearizable: each operation on one key takes effect in one step between its call and its return. An operation that sees the
 // effect of another, as a value or as a missing key, also sees all that the other thread did before it.
 // Lock-free: a thread that is suspended anywhere inside an operation named lock-free stops no other thread, on no key. The
 // allocator is the one exception: the map asks it for nodes, now and then for a piece of a table.
-// Values never change once they are stored: an update stores a new one. So nobody sees half of a value.
+// Nobody sees half of a value, or one that changes while it is looked at: small ones are copied out, all others are replaced whole.
+// Storage: small pairs that can be copied as bytes (numbers, enums, pointers, plain structs; 16 bytes together) stand in the table;
+// all others in a node each, that of a value of at most 8 such bytes changed in place. detail/map_storage.hpp has the rules.
 
 namespace weir::inline v0 {
 
 struct lock_free_map_options {
     std::size_t capacity = 0;             // entries to hold without growing, <= max_size(); 0 allocates nothing
     std::optional<std::uint64_t> seed{};  // of the hash; none: random, so that nobody can choose keys that collide
+    // The table is halved when the entries need less than this part of it, but never below `capacity` or what was reserved.
+    // 0: it only grows. At most 1/4, so that a table which has just been halved is not soon to be doubled again.
+    double shrink_at = 0.125;
 };
 
 struct lock_free_map_stats {
     std::size_t size = 0;              // entries; exact at rest
-    std::size_t buckets = 0;           // of the table in use, six slots each
+    std::size_t buckets = 0;           // of the table in use, six or seven slots each
     double load = 0;                   // entries per slot
     std::size_t longest_chain = 0;     // entries of the fullest bucket
     std::size_t overflowed = 0;        // entries that found no free slot in their bucket
     std::uint64_t growths = 0;         // larger tables made
-    std::uint64_t failed_growths = 0;  // larger tables, or pieces of them, that could not be allocated when first tried
+    std::uint64_t shrinks = 0;         // smaller tables made
+    std::uint64_t failed_growths = 0;  // tables, or pieces of them, that could not be allocated when first tried
     std::size_t pending_objects = 0;   // unlinked, not yet freed
     std::size_t pending_bytes = 0;     // and their size, without what the values own
 };
@@ -71,17 +78,19 @@ public:
     [[nodiscard]] std::optional<T>& value() noexcept { return value_; }  // empty unless it assigns
 
 private:
-    decision() = default;
+    decision() noexcept {}  // not defaulted: compilers then take the empty value for one that is not initialised
     std::optional<T> value_;
     bool erase_ = false;
 };
 
 /// A concurrent hash map.
 /// Threads:  every member but constructor and destructor, from any thread at once, also from callbacks of the map itself.
-/// Memory:   256 bytes at most while empty, nothing allocated; a node for each entry, and 16 to 32 bytes of table. Erased and
-///           replaced values are destroyed soon, by some thread that uses the map; quiesce() does it now. Kept back at any time:
-///           a batch (64 KiB of nodes, at most 1024) for each of 4 to 64 bins and for each thread suspended within a sweep, and what
-///           readers are looking at: a stopped reader keeps one value, one overflow block and two tables, whatever others write.
+/// Memory:   256 bytes at most while empty, nothing allocated. An entry takes 28 to 57 bytes of table where pairs stand in the
+///           table (14 to 29 if they have at most 8 bytes), else a node and 16 to 32 bytes of table; from shrink_at on, more the
+///           fewer are left. Erased and replaced values are destroyed soon, by some thread that uses the map; quiesce() does it
+///           now. Kept back at any time: a batch (64 KiB of nodes, at most 1024, or 256 KiB of overflow blocks) for each of 4 to
+///           64 bins and for each thread suspended within a sweep, and what readers are looking at: a stopped reader keeps one
+///           value, one overflow block and two tables, whatever others write.
 /// Lifetime: no operation may be running when the destructor begins; it frees everything. Key, T and the allocator may be used
 ///           by whichever thread frees a node, so nothing in them may depend on the thread.
 /// Throws:   what Hash, KeyEqual, the allocator and the constructors of Key and T throw, and std::bad_alloc for a hazard pointer;
@@ -106,10 +115,13 @@ public:
     using reference = typename everything::reference;  // what visitors are handed: T const&, or T& if is_internally_synchronized
     template <class K>
     static constexpr bool is_key = key_argument<K, Key, Hash, KeyEqual>;
+    template <class F>
+    static constexpr bool makes = everything::template makes<F>;  // a T, an expected<T, E>, or what converts to a T
 
-    /// Throws: std::length_error if the capacity exceeds max_size(), before anything is allocated.
+    /// Throws: std::length_error if the capacity exceeds max_size(), std::invalid_argument if shrink_at is not in [0, 1/4]; both
+    ///         before anything is allocated.
     explicit lock_free_map(options o = {}, Hash hash = {}, KeyEqual equal = {}, Allocator allocator = {})
-        : all_(o.seed ? *o.seed : random_seed(), std::move(hash), std::move(equal), std::move(allocator)) {
+        : all_(o.seed ? *o.seed : random_seed(), checked(o.shrink_at), std::move(hash), std::move(equal), std::move(allocator)) {
         all_.make_room(o.capacity, "weir::lock_free_map: capacity must be <= max_size()");
     }
     lock_free_map(lock_free_map const&) = delete;
@@ -130,7 +142,7 @@ public:
     {
         return all_.visit(key, [](reference) {});
     }
-    /// Calls `f(value)` with the stored value, which stays valid meanwhile, even if it is erased. Whether there was one.
+    /// Calls `f(value)` with the stored value or a copy of it, valid meanwhile, even if it is erased. Whether there was one.
     template <class K, class F>
     bool visit(K const& key, F&& f) const
         requires is_key<K> && std::invocable<F&, reference>
@@ -183,20 +195,20 @@ public:
     /// Progress: may block, on the factory of another caller for the same key. Readers, other keys and other operations never wait.
     /// Throws:   also std::system_error (resource_deadlock_would_occur) if the factory asks for its own key.
     template <class K, class F>
-    auto find_or_create(K&& key, F&& factory) -> std::invoke_result_t<F&>
-        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key>
+    auto find_or_create(K&& key, F&& factory) -> typename everything::template created<F>
+        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key> && makes<F>
     {
         return all_.find_or_create(std::forward<K>(key), factory);
     }
     /// The same, but waits no longer than `stop` allows: then nothing.
     template <class K, class F>
-    auto find_or_create(K&& key, F&& factory, std::stop_token stop) -> std::optional<std::invoke_result_t<F&>>
-        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key>
+    auto find_or_create(K&& key, F&& factory, std::stop_token stop) -> std::optional<typename everything::template created<F>>
+        requires is_key<K> && std::copyable<T> && std::copy_constructible<Key> && makes<F>
     {
         return all_.find_or_create(std::forward<K>(key), factory, stop);
     }
 
-    // -- Replace. A new entry takes the place of the old one, its key included. Progress: lock-free.
+    // -- Replace. Which of two equal keys stays is not specified. Progress: lock-free.
 
     /// True if it inserted, false if it replaced.
     template <class K>
@@ -280,7 +292,7 @@ public:
     // -- All entries. Nobody is blocked; callbacks may use the map. Progress: lock-free.
 
     /// Calls `f(key, value)` once for each key that is there all the time; for one that comes or goes meanwhile at most once.
-    /// Each bucket is seen at one moment, the map as a whole is not. Cost: O(buckets); a hazard pointer for each entry of a bucket.
+    /// Each bucket is seen at one moment, the map as a whole is not. Cost: O(buckets); a hazard pointer for each node of a bucket.
     template <class F>
     void for_each(F&& f) const
         requires std::invocable<F&, Key const&, reference>
@@ -297,7 +309,8 @@ public:
         for_each([&](Key const& key, T const& value) { all.emplace_back(key, value); });
         return all;
     }
-    /// As for_each with two hazard pointers in all; a key may come twice while the table grows, or writers crowd its bucket.
+    /// As for_each with two hazard pointers in all; a key may come twice while the table grows or shrinks, or writers crowd its
+    /// bucket.
     template <class F>
     void for_each_relaxed(F&& f) const
         requires std::invocable<F&, Key const&, reference>
@@ -322,18 +335,27 @@ public:
     [[nodiscard]] size_type size() const noexcept { return all_.core().size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
     [[nodiscard]] static constexpr size_type max_size() noexcept { return everything::max_size(); }
-    /// Grows until `entries` fit, and does the work of it; others go on meanwhile.
+    /// Grows until `entries` fit, and does the work of it; others go on meanwhile. The map does not shrink below that by itself.
     /// Throws: std::length_error if entries > max_size().
     void reserve(size_type entries) { all_.make_room(entries, "weir::lock_free_map: reserve: entries must be <= max_size()"); }
+    /// Shrinks until no smaller table would hold the present entries, whatever was reserved; others go on meanwhile.
+    void shrink_to_fit() { all_.core().shrink_to_fit(); }
     /// Cost: O(buckets).
     [[nodiscard]] lock_free_map_stats stats() const { return all_.template stats<lock_free_map_stats>(); }
-    /// Destroys every erased or replaced value that no reader looks at, and ends a growth that is under way.
+    /// Destroys every erased or replaced value that no reader looks at, and ends a growth or shrinking that is under way.
     void quiesce() { all_.core().quiesce(); }
     [[nodiscard]] hasher hash_function() const { return all_.core().hasher().inner(); }
     [[nodiscard]] key_equal key_eq() const { return all_.core().equal(); }
     [[nodiscard]] allocator_type get_allocator() const { return all_.core().allocator(); }
 
 private:
+    static double checked(double shrink_at) {
+        if (!(shrink_at >= 0 && shrink_at <= 0.25)) {
+            throw std::invalid_argument("weir::lock_free_map: shrink_at must be in [0, 1/4]");
+        }
+        return shrink_at;
+    }
+
     everything all_;
 };
 

@@ -12,7 +12,8 @@
 // not share their inline variables have a default domain and a thread state each; `domain` says whose slots these are,
 // wherever they are looked at.
 //
-// Invariant: a slot in `free` is 0, its bit in its record is taken, and no hazard_pointer owns it.
+// Invariant: a slot in `free` is 0, its bit in its record is taken, and no hazard_pointer owns it. So is `brief`, but that it
+// is not 0 while a brief_hazard uses it.
 // The state is trivial and constant-initialized: a fast path reads it with no guard. Its address stays with its thread.
 // The hook that empties it is registered when something is first kept. Other thread_local destructors may run after the
 // hook: they find `leaving` and go to the domain's records for each slot.
@@ -30,11 +31,13 @@ struct hazard_sweep {
 struct hazard_thread {
     static constexpr std::uint32_t capacity = 16;
 
-    hazard_pointer_domain* domain;  // null: nothing is kept
-    hazard_record* home;            // where this thread retires
-    std::uint32_t count;            // slots in free
-    bool leaving;                   // the hook has run
-    hazard_sweep const* sweeps;     // innermost first
+    hazard_pointer_domain* domain;        // null: nothing is kept
+    hazard_record* home;                  // where this thread retires
+    std::uint32_t count;                  // slots in free
+    bool leaving;                         // the hook has run
+    hazard_sweep const* sweeps;           // innermost first
+    hazard_pointer_domain* brief_domain;  // null: there is no slot for brief_hazard
+    hazard_slot* brief;
     std::array<hazard_slot*, capacity> free;
 
     /// Keeps a slot for the next hazard_pointer of this thread, or gives it back.
@@ -58,6 +61,10 @@ struct hazard_thread {
 
     /// Gives everything back.
     void leave() noexcept {
+        if (brief_domain != nullptr) {
+            give_back(*brief);
+        }
+        brief_domain = nullptr;
         while (count != 0) {
             give_back(*free[--count]);
         }

@@ -3,10 +3,13 @@
 #define WEIR_DATA_DETAIL_MAP_ACTIONS_HPP
 #include <weir/base/concepts.hpp>
 #include <weir/base/expected.hpp>
+#include <weir/data/detail/map_change.hpp>
 #include <weir/data/detail/map_core.hpp>
 #include <weir/data/detail/map_creation.hpp>
 #include <weir/data/detail/map_growth.hpp>
-#include <weir/data/detail/map_operations.hpp>
+#include <weir/data/detail/map_lookup.hpp>
+#include <weir/data/detail/map_move.hpp>
+#include <weir/data/detail/map_walk.hpp>
 
 #include <algorithm>
 #include <array>
@@ -30,7 +33,7 @@ template <class Key, class T, class Hash, class KeyEqual, class Allocator>
 class map_actions {
 public:
     using core_type = map_core<Key, T, Hash, KeyEqual, Allocator>;
-    using node = typename core_type::node;
+    using entry = typename core_type::entry;
     using reference = std::conditional_t<is_internally_synchronized<T>, T&, T const&>;
 
     struct put_result {
@@ -38,8 +41,9 @@ public:
         bool stored = false;
     };
 
-    map_actions(std::uint64_t seed, Hash&& hash, KeyEqual&& equal, Allocator&& allocator)
-        : creations_(seed, hash, equal, allocator), core_(seed, std::move(hash), std::move(equal), std::move(allocator)) {}
+    map_actions(std::uint64_t seed, double shrink_at, Hash&& hash, KeyEqual&& equal, Allocator&& allocator)
+        : creations_(seed, shrink_at, hash, equal, allocator),
+          core_(seed, shrink_at, std::move(hash), std::move(equal), std::move(allocator)) {}
 
     [[nodiscard]] static constexpr std::size_t max_size() noexcept { return core_type::max_size(); }
     [[nodiscard]] core_type& core() noexcept { return core_; }
@@ -57,7 +61,7 @@ public:
     template <class K, class F>
     bool visit(K const& key, F&& f) const {
         auto const& k = as_key(key);
-        return core_.look_up(core_.hasher()(k), matcher(k), [&](node const& n) { f(handed_out(n)); });
+        return core_.look_up(core_.hasher()(k), matcher(k), [&](entry const& n) { f(handed_out(n)); });
     }
 
     /// Calls f(key, value) for each of the keys that is there, in their order.
@@ -73,7 +77,7 @@ public:
             core_.bring_near(std::span(hashes).first(batch.size()));
             for (std::size_t i = 0; i < batch.size(); ++i) {
                 Key const& key = batch[i];
-                found += core_.look_up(hashes[i], matcher(key), [&](node const& n) { f(key, handed_out(n)); }) ? 1U : 0U;
+                found += core_.look_up(hashes[i], matcher(key), [&](entry const& n) { f(key, handed_out(n)); }) ? 1U : 0U;
             }
             keys = keys.subspan(batch.size());
         }
@@ -94,7 +98,7 @@ public:
         const auto hash = core_.hasher()(k);
         bool stored = false;
         draft fresh(core_);
-        core_.mutate(hash, matcher(k, &fresh), [&](node const* found) -> step {
+        core_.mutate(hash, matcher(k, fresh), [&](entry const* found) -> step {
             stored = found == nullptr;
             if (!stored) {
                 on_found(handed_out(*found));
@@ -103,7 +107,7 @@ public:
             if (fresh.empty()) {
                 fresh.make(hash, std::forward<decltype(k)>(k), std::forward<Args>(args)...);
             }
-            return {action::put, &fresh};
+            return {.put = &fresh};
         });
         return stored;
     }
@@ -121,16 +125,17 @@ public:
         const auto hash = core_.hasher()(k);
         put_result result;
         draft fresh(core_);
-        core_.mutate(hash, matcher(k, &fresh), [&](node const* found) -> step {
+        core_.mutate(hash, matcher(k, fresh), [&](entry const* found) -> step {
             result.was_there = found != nullptr;
             result.stored = judge(value_of(found));
             if (!result.stored) {
                 return {};
             }
             if (fresh.empty()) {
-                fresh.make(hash, std::forward<decltype(k)>(k), std::move(value));
+                found == nullptr ? fresh.make(hash, std::forward<decltype(k)>(k), std::move(value))
+                                 : fresh.make_instead(hash, std::forward<decltype(k)>(k), std::move(value));
             }
-            return {action::put, &fresh};
+            return {.put = &fresh};
         });
         return result;
     }
@@ -151,13 +156,13 @@ public:
         const auto hash = core_.hasher()(k);
         bool found_it = false;
         draft fresh(core_);
-        core_.mutate(hash, matcher(k), [&](node const* found) -> step {
+        core_.mutate(hash, matcher(k), [&](entry const* found) -> step {
             found_it = found != nullptr;
             if (!found_it) {
                 return {};
             }
-            fresh.make(hash, found->value.first, f(std::as_const(found->value.second)));
-            return {action::put, &fresh};
+            fresh.make_instead(hash, found->value.first, f(std::as_const(found->value.second)));
+            return {.put = &fresh};
         });
         return found_it;
     }
@@ -169,16 +174,16 @@ public:
         bool inserted = false;
         draft first(core_);    // kept when it loses a race: init is in it
         draft changed(core_);  // made anew from each value it meets
-        core_.mutate(hash, matcher(k, &first), [&](node const* found) -> step {
+        core_.mutate(hash, matcher(k, first), [&](entry const* found) -> step {
             inserted = found == nullptr;
             if (!inserted) {
-                changed.make(hash, found->value.first, f(std::as_const(found->value.second)));
-                return {action::put, &changed};
+                changed.make_instead(hash, found->value.first, f(std::as_const(found->value.second)));
+                return {.put = &changed};
             }
             if (first.empty()) {
                 first.make(hash, std::forward<decltype(k)>(k), std::move(init));
             }
-            return {action::put, &first};
+            return {.put = &first};
         });
         return inserted;
     }
@@ -189,11 +194,11 @@ public:
         const auto hash = core_.hasher()(k);
         Result result{};
         draft fresh(core_);
-        core_.mutate(hash, matcher(k), [&](node const* found) -> step {
+        core_.mutate(hash, matcher(k), [&](entry const* found) -> step {
             auto wanted = f(value_of(found));
             if (wanted.erases()) {
                 result = found == nullptr ? Result::unchanged : Result::erased;
-                return {action::erase, nullptr};
+                return {.erase = true};
             }
             if (!wanted.value()) {
                 result = Result::unchanged;
@@ -203,9 +208,9 @@ public:
             if (found == nullptr) {
                 fresh.make(hash, std::as_const(k), std::move(*wanted.value()));
             } else {
-                fresh.make(hash, found->value.first, std::move(*wanted.value()));
+                fresh.make_instead(hash, found->value.first, std::move(*wanted.value()));
             }
-            return {action::put, &fresh};
+            return {.put = &fresh};
         });
         return result;
     }
@@ -214,9 +219,9 @@ public:
     bool erase_when(K const& key, Judge&& judge) {
         auto const& k = as_key(key);
         bool erased = false;
-        core_.mutate(core_.hasher()(k), matcher(k), [&](node const* found) -> step {
+        core_.mutate(core_.hasher()(k), matcher(k), [&](entry const* found) -> step {
             erased = found != nullptr && judge(std::as_const(found->value.second));
-            return {erased ? action::erase : action::keep, nullptr};
+            return {.erase = erased};
         });
         return erased;
     }
@@ -236,13 +241,13 @@ public:
 
     template <bool Exact, class F>
     void for_each(F& f) const {
-        core_.template walk<Exact>([&](node const& n) { f(n.value.first, handed_out(n)); });
+        core_.template walk<Exact>([&](entry const& n) { f(n.value.first, handed_out(n)); });
     }
 
     template <class P>
     std::size_t erase_all(P& p) {
         std::size_t erased = 0;
-        core_.template walk<true>([&](node const& n) {
+        core_.template walk<true>([&](entry const& n) {
             if (p(n.value.first, std::as_const(n.value.second))) {
                 const bool done = erase_when(n.value.first, [&](T const& value) {
                     return std::addressof(value) == std::addressof(n.value.second) || p(n.value.first, value);
@@ -253,8 +258,25 @@ public:
         return erased;
     }
 
+    static T const* value_in(T const& made) noexcept { return std::addressof(made); }
+    template <class E>
+    static T const* value_in(expected<T, E> const& made) noexcept {
+        return made ? std::addressof(*made) : nullptr;
+    }
+    /// What find_or_create returns: the factory's expected<T, E>, else a T.
+    template <class F>
+    using created = std::conditional_t<is_expected<std::remove_cvref_t<std::invoke_result_t<F&>>>,
+                                       std::remove_cvref_t<std::invoke_result_t<F&>>, T>;
+
+    template <class F>
+    static constexpr bool makes = requires {
+        requires is_expected<std::remove_cvref_t<std::invoke_result_t<F&>>> ||
+                     std::is_convertible_v<std::invoke_result_t<F&>, T>;
+        value_in(std::declval<created<F> const&>());
+    };
+
     template <class K, class F>
-    auto find_or_create(K&& key, F& factory) -> std::invoke_result_t<F&> {
+    auto find_or_create(K&& key, F& factory) -> created<F> {
         auto const& k = as_key(key);
         std::optional<T> there;
         std::optional<registration> mine;
@@ -262,11 +284,11 @@ public:
         if (there) {
             return std::move(*there);
         }
-        return create<std::invoke_result_t<F&>>(k, factory);
+        return create<created<F>>(k, factory);
     }
 
     template <class K, class F>
-    auto find_or_create(K&& key, F& factory, std::stop_token const& stop) -> std::optional<std::invoke_result_t<F&>> {
+    auto find_or_create(K&& key, F& factory, std::stop_token const& stop) -> std::optional<created<F>> {
         auto const& k = as_key(key);
         std::optional<T> there;
         std::optional<registration> mine;
@@ -276,7 +298,7 @@ public:
         if (there) {
             return std::move(*there);
         }
-        return create<std::invoke_result_t<F&>>(k, factory);
+        return create<created<F>>(k, factory);
     }
 
     template <class Stats>
@@ -284,13 +306,14 @@ public:
         const auto shape = core_.measure();
         const auto pending = core_.pending();
         const auto entries = core_.size();
-        const auto slots = static_cast<double>(shape.buckets * std::size_t{map_header::slots});
+        const auto slots = static_cast<double>(shape.buckets * std::size_t{core_type::slots});
         return {.size = entries,
                 .buckets = shape.buckets,
                 .load = shape.buckets == 0 ? 0.0 : static_cast<double>(entries) / slots,
                 .longest_chain = shape.longest,
                 .overflowed = shape.overflowed,
                 .growths = core_.growths(),
+                .shrinks = core_.shrinks(),
                 .failed_growths = core_.failed_growths(),
                 .pending_objects = pending.objects,
                 .pending_bytes = pending.bytes};
@@ -298,7 +321,6 @@ public:
 
 private:
     using draft = typename core_type::draft;
-    using action = typename core_type::action;
     using step = typename core_type::decision;
     using creations = map_core<Key, std::shared_ptr<map_creation>, Hash, KeyEqual, Allocator>;
 
@@ -309,7 +331,7 @@ private:
         template <class K>
         registration(map_actions& map, K const& key) : map_(map), hash_(map.core_.hasher()(key)) {
             typename creations::draft fresh(map.creations_);
-            map.creations_.mutate(hash_, map.matcher(key), [&](typename creations::node const* found) -> typename creations::decision {
+            map.creations_.mutate(hash_, map.matcher(key), [&](typename creations::entry const* found) -> typename creations::decision {
                 other_ = found == nullptr || found->value.second->over() ? nullptr : found->value.second;
                 if (other_ != nullptr) {
                     return {};
@@ -318,8 +340,8 @@ private:
                     mine_ = std::make_shared<map_creation>();
                     fresh.make(hash_, key, mine_);
                 }
-                key_ = std::addressof(fresh.get()->value.first);
-                return {creations::action::put, &fresh};
+                key_ = std::addressof(fresh.key());
+                return {.put = &fresh};
             });
         }
         registration(registration const&) = delete;
@@ -330,8 +352,8 @@ private:
                 try {
                     // Only we take it out, so the address of the stored key is identity enough, and cannot throw.
                     map_.creations_.mutate(hash_, [this](Key const& stored) { return std::addressof(stored) == key_; },
-                                           [](typename creations::node const*) -> typename creations::decision {
-                                               return {creations::action::erase, nullptr};
+                                           [](typename creations::entry const*) -> typename creations::decision {
+                                               return {.erase = true};
                                            });
                 } catch (std::bad_alloc const&) {  // it stays until the next creator of this key takes its place
                 }
@@ -375,16 +397,11 @@ private:
     /// Stores a copy of what the factory makes, which itself is the result: nothing can throw after it is stored.
     template <class Result, class K, class F>
     Result create(K const& key, F& factory) {
-        Result made = factory();
+        Result made(factory());
         if (T const* const value = value_in(made)) {
             emplace_or(key, [&made](T const& there) { made = there; }, *value);
         }
         return made;
-    }
-    static T const* value_in(T const& made) noexcept { return std::addressof(made); }
-    template <class E>
-    static T const* value_in(expected<T, E> const& made) noexcept {
-        return made ? std::addressof(*made) : nullptr;
     }
 
     template <class K>
@@ -396,8 +413,8 @@ private:
         }
     }
 
-    static reference handed_out(node const& n) noexcept { return const_cast<node&>(n).value.second; }
-    static T const* value_of(node const* n) noexcept { return n == nullptr ? nullptr : std::addressof(n->value.second); }
+    static reference handed_out(entry const& n) noexcept { return const_cast<entry&>(n).value.second; }
+    static T const* value_of(entry const* n) noexcept { return n == nullptr ? nullptr : std::addressof(n->value.second); }
     static void copy_to(std::optional<T>& to, T const* from) {
         to.reset();
         if (from != nullptr) {
@@ -405,12 +422,15 @@ private:
         }
     }
 
-    /// Accepts the key. Once a draft has been made, and the key perhaps moved into it, the draft's key is compared.
     template <class K>
-    auto matcher(K const& key, draft const* made = nullptr) const {
-        return [this, &key, made](Key const& stored) -> bool {
-            return made != nullptr && !made->empty() ? core_.equal()(stored, made->get()->value.first)
-                                                     : core_.equal()(stored, key);
+    auto matcher(K const& key) const {
+        return [this, &key](Key const& stored) -> bool { return core_.equal()(stored, key); };
+    }
+    /// Once a draft has been made, and the key perhaps moved into it, the draft's key is compared.
+    template <class K>
+    auto matcher(K const& key, draft const& made) const {
+        return [this, &key, &made](Key const& stored) -> bool {
+            return made.empty() ? core_.equal()(stored, key) : core_.equal()(stored, made.key());
         };
     }
 

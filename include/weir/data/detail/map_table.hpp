@@ -1,8 +1,8 @@
-// weir (BSL-1.0). detail::map_table: nodes, overflow blocks and tables of the lock-free map, and the memory they live in.
+// weir (BSL-1.0). detail::map_table: overflow blocks and tables of the lock-free map, and the memory they live in.
 #ifndef WEIR_DATA_DETAIL_MAP_TABLE_HPP
 #define WEIR_DATA_DETAIL_MAP_TABLE_HPP
 #include <weir/base/hazard_pointer.hpp>
-#include <weir/data/detail/map_bucket.hpp>
+#include <weir/data/detail/map_storage.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -14,8 +14,9 @@
 #include <type_traits>
 
 // A table has 2^bits buckets; the highest bits of a hash are the index, so that the children of bucket i in a table twice
-// as large are 2i and 2i+1, and an order by hash outlives every change of size. Buckets come in pieces of at most 1024
-// that are allocated and zeroed when a writer first needs them: no single operation clears a whole table.
+// as large are 2i and 2i+1, its child in one half as large is i/2, and an order by hash outlives every change of size.
+// Buckets come in pieces of at most 64 KiB that are allocated and zeroed when a writer first needs them: no single operation
+// clears a whole table.
 //
 // Edges:
 //   E1  a piece's buckets are zeroed, its pointer is published  -> whoever loads the pointer sees empty buckets
@@ -23,21 +24,6 @@
 
 namespace weir::inline v0 {
 namespace detail {
-
-/// An entry. The pair never changes once another thread can see the node.
-template <class Value, bool KeepsHash>
-struct map_node : hazard_link {
-    struct no_hash {};
-    [[no_unique_address]] std::conditional_t<KeepsHash, std::uint64_t, no_hash> hash{};
-    union {
-        Value value;
-    };
-
-    map_node() noexcept : hazard_link{} {}
-    map_node(map_node const&) = delete;
-    map_node& operator=(map_node const&) = delete;
-    ~map_node() {}  // the core destroys the value, through the allocator
-};
 
 /// What is retired seldom and has a size of its own: overflow blocks and tables.
 struct map_garbage : hazard_link {
@@ -48,28 +34,28 @@ struct map_garbage : hazard_link {
     map_garbage(kind k, std::size_t b) noexcept : hazard_link{}, what(k), bytes(b) {}
 };
 
-/// Sixteen bytes: what blocks and tables are measured in, so that one rebound allocator serves both.
-struct alignas(16) map_unit {
-    std::byte bytes[16];
+/// What blocks and tables are measured in, so that one rebound allocator serves both.
+struct alignas(map_overflow::alignment) map_unit {
+    std::byte bytes[map_overflow::alignment];
 };
 
+[[nodiscard]] constexpr std::size_t map_units(std::size_t bytes) noexcept {
+    return (bytes + sizeof(map_unit) - 1) / sizeof(map_unit);
+}
+
 /// The entries of a bucket that found no free slot: an immutable list, replaced whole.
-template <class Node>
+template <class Item>
 struct map_block : map_garbage {
-    struct entry {
-        std::uint64_t hash;
-        Node* entry;
-    };
     std::size_t count;
 
     explicit map_block(std::size_t n) noexcept : map_garbage(kind::block, bytes_for(n)), count(n) {}
 
-    [[nodiscard]] entry* begin() noexcept { return reinterpret_cast<entry*>(this + 1); }
-    [[nodiscard]] entry* end() noexcept { return begin() + count; }
+    [[nodiscard]] Item* begin() noexcept { return std::launder(reinterpret_cast<Item*>(this + 1)); }
+    [[nodiscard]] Item* end() noexcept { return begin() + count; }
 
     [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t n) noexcept {
-        static_assert(sizeof(entry) == sizeof(map_unit) && sizeof(map_block) % sizeof(map_unit) == 0);
-        return sizeof(map_block) + n * sizeof(entry);
+        static_assert(alignof(Item) <= 16 && sizeof(map_block) % 16 == 0);
+        return map_units(sizeof(map_block) + n * sizeof(Item)) * sizeof(map_unit);
     }
 
     template <class Units>
@@ -89,14 +75,14 @@ struct map_block : map_garbage {
 };
 
 /// One generation of buckets.
-template <class Node>
+template <class Storage>
 class alignas(16) map_table : public map_garbage {
 public:
-    using block = map_block<Node>;
-    using bucket = map_bucket<block>;
+    using block = map_block<typename Storage::item>;
+    using bucket = map_bucket<typename Storage::header, typename Storage::slot>;
 
     static constexpr int least_bits = 2;
-    static constexpr int piece_bits = 10;  // buckets of a full piece, as a power of two: 64 KiB
+    static constexpr int piece_bits = 16 - std::bit_width(sizeof(bucket) - 1);  // buckets of a full piece: 64 KiB at most
     static constexpr int chunk_count_bits = 6;
 
     struct alignas(16) piece {
@@ -117,14 +103,14 @@ public:
     [[nodiscard]] std::size_t chunk_buckets() const noexcept { return piece_buckets() >> chunks_in_piece_bits(); }
     [[nodiscard]] std::uint64_t all_moved() const noexcept { return ~0ULL >> (64 - (1 << chunks_in_piece_bits())); }
 
-    [[nodiscard]] std::size_t index(std::uint64_t hash) const noexcept { return hash >> (64 - bits_); }
+    [[nodiscard]] std::size_t index(std::uint64_t hash) const noexcept { return hash >> shift_; }
     [[nodiscard]] std::uint64_t span() const noexcept { return 1ULL << (64 - bits_); }  // hashes of one bucket
     [[nodiscard]] piece& piece_at(std::size_t i) noexcept { return reinterpret_cast<piece*>(this + 1)[i]; }
 
     /// The bucket, or null while no writer has needed its piece: then it is empty.
     [[nodiscard]] bucket* peek(std::size_t index) noexcept {
         bucket* const first = piece_at(index >> in_piece_).buckets.load(std::memory_order_acquire);  // E1 acquire
-        return first == nullptr ? nullptr : first + (index & (piece_buckets() - 1));
+        return first == nullptr ? nullptr : first + (index & piece_mask_);
     }
 
     /// The bucket; allocates its piece when it is the first to need it.
@@ -140,9 +126,9 @@ public:
         if (!p.buckets.compare_exchange_strong(none, made, std::memory_order_release,  // E1 release
                                                std::memory_order_acquire)) {           // E1 acquire
             std::allocator_traits<Buckets>::deallocate(allocator, made, piece_buckets());
-            return none[index & (piece_buckets() - 1)];
+            return none[index & piece_mask_];
         }
-        return made[index & (piece_buckets() - 1)];
+        return made[index & piece_mask_];
     }
 
     /// Notes that every bucket of a chunk is moved.
@@ -187,8 +173,8 @@ public:
         const int in_piece = std::min(bits, piece_bits);
         const std::size_t count = std::size_t{1} << (bits - in_piece);
         const std::size_t bytes = sizeof(map_table) + count * sizeof(piece);
-        static_assert(sizeof(map_table) % sizeof(map_unit) == 0 && sizeof(piece) % sizeof(map_unit) == 0);
-        map_unit* const raw = std::allocator_traits<Units>::allocate(units, bytes / sizeof(map_unit));
+        static_assert(sizeof(map_table) % alignof(piece) == 0);
+        map_unit* const raw = std::allocator_traits<Units>::allocate(units, map_units(bytes));
         auto* const made = ::new (static_cast<void*>(raw)) map_table(bits, in_piece, bytes);
         std::uninitialized_value_construct_n(&made->piece_at(0), count);
         return made;
@@ -203,16 +189,22 @@ public:
                 std::allocator_traits<Buckets>::deallocate(buckets, first, table->piece_buckets());
             }
         }
-        const std::size_t size = (sizeof(map_table) + table->pieces() * sizeof(piece)) / sizeof(map_unit);
+        const std::size_t size = map_units(sizeof(map_table) + table->pieces() * sizeof(piece));
         std::allocator_traits<Units>::deallocate(units, reinterpret_cast<map_unit*>(table), size);
     }
 
 private:
     map_table(int bits, int in_piece, std::size_t own_bytes) noexcept
-        : map_garbage(kind::table, own_bytes + (sizeof(bucket) << bits)), bits_(bits), in_piece_(in_piece) {}
+        : map_garbage(kind::table, own_bytes + (sizeof(bucket) << bits)),
+          bits_(bits),
+          in_piece_(in_piece),
+          shift_(static_cast<unsigned>(64 - bits)),
+          piece_mask_((1U << in_piece) - 1) {}
 
     int bits_;
     int in_piece_;
+    unsigned shift_;       // of a hash to an index
+    unsigned piece_mask_;  // of an index to its place in a piece
 };
 
 }  // namespace detail
