@@ -335,7 +335,8 @@ public:
     [[nodiscard]] size_type size() const noexcept { return all_.core().size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
     [[nodiscard]] static constexpr size_type max_size() noexcept { return everything::max_size(); }
-    /// Grows until `entries` fit, and does the work of it; others go on meanwhile. The map does not shrink below that by itself.
+    /// Grows until `entries` fit, and does the work of it; others go on meanwhile. The map does not shrink below that by itself,
+    /// but for an erase that had already decided to.
     /// Throws: std::length_error if entries > max_size().
     void reserve(size_type entries) { all_.make_room(entries, "weir::lock_free_map: reserve: entries must be <= max_size()"); }
     /// Shrinks until no smaller table would hold the present entries, whatever was reserved; others go on meanwhile.

@@ -34,8 +34,8 @@
 //            stamped nodes: exchange value and stamp. Wherever the node is linked, alive means in the map.
 //            pairs: as an insert, whose publishing exchange frees the old slot too (version + 1).
 //   erase    nodes: mark the slot word dead: the entry is gone. Then free the slot (header, version + 1), which anybody may do.
-//            stamped nodes: mark the stamp dead: the entry is gone. Then any writer that meets it takes it out as above, the
-//            eraser until it is out; a move carries it along.
+//            stamped nodes: mark the stamp dead: the entry is gone. Then any writer of its key takes it out as above, the eraser
+//            until it is out; a move carries it along.
 //            pairs: free the slot (header, version + 1).
 //   move     set `moved` (header); nodes: then freeze the word of each published slot. What the bucket holds is now fixed, so
 //            every helper computes the same children: two of one bucket in a table that grows, one of two buckets in one that

@@ -94,9 +94,12 @@ template <typename map_core<K, T, H, E, A>::who Who, class Same>
         if (end == slot_end::changed) {
             return search_end::changed;
         }
-        if (Who == who::writer && end == slot_end::dead) {
-            out.there = true;
-            return search_end::dead;
+        if constexpr (Who == who::writer && stamped) {
+            // Of its own key only: a neighbour's node in the child of two buckets may still be read through the one not yet done.
+            if (end == slot_end::dead && same_hash(out, hash) && same(out.at->key)) {
+                out.there = true;
+                return search_end::dead;
+            }
         }
         if (end == slot_end::there && same_hash(out, hash) && same(out.shown().value.first)) {
             out.there = true;
