@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -171,6 +172,59 @@ TYPED_TEST(lock_free_map_shrink, never_shrinks_below_what_was_reserved) {
     empty_out(map, 0, 40'000);
     map.quiesce();
     EXPECT_EQ(map.stats().buckets, asked);
+}
+
+namespace {
+
+/// What the n-th allocation from now on does before anything else.
+struct interlude {
+    inline static std::size_t left = 0;
+    inline static std::function<void()> call;
+};
+template <class T>
+struct interrupted_allocator : std::allocator<T> {
+    interrupted_allocator() = default;
+    template <class U>
+    interrupted_allocator(interrupted_allocator<U> const&) noexcept {}
+    template <class U>
+    struct rebind {
+        using other = interrupted_allocator<U>;
+    };
+    [[nodiscard]] T* allocate(std::size_t n) {
+        if (interlude::left != 0 && --interlude::left == 0) {
+            interlude::call();
+        }
+        return std::allocator<T>::allocate(n);
+    }
+};
+
+}  // namespace
+
+TYPED_TEST(lock_free_map_shrink, an_erasure_that_is_about_to_make_a_smaller_table_heeds_what_is_reserved_meanwhile) {
+    constexpr number most = 200;
+    bool shrunk = false;
+    for (std::size_t nth = 1; !shrunk; ++nth) {  // the last but one allocates the smaller table
+        SCOPED_TRACE(nth);
+        with_allocator<TypeParam, interrupted_allocator> map({.seed = 5, .shrink_at = 0.25});
+        fill(map, 0, most);
+        map.quiesce();
+        const auto before = map.stats();
+        bool asked = false;
+        interlude::left = nth;
+        interlude::call = [&] {
+            asked = true;
+            shrunk = map.stats().shrinks != 0;
+            map.reserve(most);
+        };
+        empty_out(map, 0, most);
+        interlude::left = 0;
+        ASSERT_TRUE(asked) << "it never shrinks";
+        map.quiesce();
+        if (!shrunk) {
+            EXPECT_EQ(map.stats().buckets, before.buckets);
+            ASSERT_EQ(map.stats().shrinks, 0U);
+        }
+    }
 }
 
 TYPED_TEST(lock_free_map_shrink, a_map_that_only_grows_shrinks_when_it_is_told_to) {

@@ -176,6 +176,9 @@ public:
             EXPECT_TRUE(all.emplace(number_in(key), number_in(value)).second) << "twice: " << number_in(key);
         });
         EXPECT_EQ(map_.size(), all.size());
+        const auto shape = map_.stats();
+        EXPECT_LE(shape.longest_chain, all.size()) << "something erased still has its place";
+        EXPECT_LE(shape.overflowed, all.size()) << "something erased is still in an overflow block";
         return all;
     }
     void expect_unchanged() {
@@ -595,6 +598,53 @@ TEST(lock_free_map_fault, shrink_to_fit_that_fails_leaves_the_map_as_it_was) {
                 }, 2000);
                 EXPECT_GT(swept.points, 5U);
                 EXPECT_GT(shrinks, swept.points);
+            }
+        }
+    });
+}
+
+TEST(lock_free_map_fault, a_crowded_bucket_whose_move_fails_keeps_its_slots) {
+    for_all_storages([](auto of) {
+        using map_type = typename decltype(of)::map;
+        using key_type = typename map_type::key_type;
+        constexpr number two_tables = 19;  // more than four buckets hold, fewer than eight do
+        for (const bool grows : {true, false}) {
+            SCOPED_TRACE(grows ? "growing" : "shrinking");
+            for (const fault kind : {fault::allocator, fault::operator_new}) {
+                if (kind == fault::operator_new && !news_can_fail) {
+                    continue;
+                }
+                std::size_t in_the_move = 0;
+                for_each_fault(kind, [&](sweep_run& run) {
+                    reset_census();
+                    {
+                        patient<map_type> p({"crowded", 14, true, true}, false);
+                        const auto resize = [&](bool to_more) { to_more ? p.map().reserve(two_tables) : p.map().shrink_to_fit(); };
+                        if (!grows) {
+                            resize(true);
+                        }
+                        const auto tables = [&] { return p.map().stats().growths + p.map().stats().shrinks; };
+                        const auto before = tables();
+                        bool threw = false;
+                        crew one;  // a thread of its own has to allocate its hazard pointers
+                        one.start([&] { threw = run.threw([&] { resize(grows); }); });
+                        one.join();
+                        in_the_move += threw && tables() > before ? 1U : 0U;
+                        p.expect_unchanged();
+                        resize(grows);
+                        EXPECT_EQ(tables(), before + 1);
+                        p.expect_unchanged();
+                        for (auto const& each : p.before()) {
+                            EXPECT_TRUE(p.map().erase(key_type(each.first)));
+                        }
+                        for (number key = 1; key <= 6; ++key) {
+                            EXPECT_TRUE(p.map().try_emplace(key_type(key), key));
+                        }
+                        EXPECT_EQ(p.map().stats().overflowed, 0U) << "slots are lost";
+                    }
+                    expect_nobody_alive();
+                }, 2000);
+                EXPECT_TRUE(in_the_move > 0 || kind == fault::operator_new || testing::Test::HasFailure());
             }
         }
     });

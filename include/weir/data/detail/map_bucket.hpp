@@ -15,6 +15,7 @@
 //             0 in a bucket that a move has not filled yet; once it is more, it is never 0 again.
 //   overflow  the overflow pointer is not null.
 //   moved     no compare-exchange of this header may succeed any more, but for the one that sets `done`.
+//   orphaned  the overflow bit alone: a bucket that a move has not filled yet, and whose slots nobody is going to fill.
 //   done      all ones: the entries live in the next table.
 //
 // What rests on the version alone is the order of events and, where the pair stands in the slot, that a copy of it is whole;
@@ -35,6 +36,7 @@ struct map_header {
     static_assert(first_state >= 2 + 32, "a version has 32 bits at least");
     static constexpr std::uint64_t version_bits = (1ULL << first_state) - one_version;
     static constexpr std::uint64_t done = ~0ULL;
+    static constexpr std::uint64_t orphaned = overflow;
     static constexpr std::uint64_t reserved = 1;
     static constexpr std::uint64_t last_state = (1ULL << StateBits) - 1;
     static constexpr std::uint64_t tags = last_state - 2;

@@ -48,7 +48,7 @@ void map_core<K, T, H, E, A>::mutate(std::uint64_t hash, Same const& same, Decid
                     return;
                 }
             } catch (...) {
-                if (killed) {  // it is done, and who meets the dead node later will bury it
+                if (killed) {  // done; the bucket changed just then. A writer of its key, or who needs its slot, will bury it
                     return;
                 }
                 throw;
@@ -78,7 +78,7 @@ bool map_core<K, T, H, E, A>::mutate_bucket(table& t, bucket& b, std::uint64_t h
         }
         if constexpr (stamped) {
             if (end == search_end::dead) {
-                bury(b, header, hash, seen, pin);
+                bury(t, b, header, hash, seen, pin);
                 header = b.header.load(std::memory_order_acquire);  // E2 acquire, E4 acquire
                 continue;
             }
@@ -98,7 +98,7 @@ bool map_core<K, T, H, E, A>::mutate_bucket(table& t, bucket& b, std::uint64_t h
             continue;
         }
         if (seen.in_block() || (!mine.held() && layout::match(header, 0) == 0)) {
-            if (change_overflow(b, header, hash, seen, d, pin)) {
+            if (change_overflow(t, b, header, hash, seen, d, pin, at_once)) {
                 if (d.put == nullptr) {
                     after_erase(t);
                 } else if (!seen.there) {
@@ -146,21 +146,27 @@ bool map_core<K, T, H, E, A>::change(table& t, bucket& b, std::uint64_t header, 
                                      sight const& seen, decision const& d, [[maybe_unused]] pins& pin,
                                      [[maybe_unused]] bool& killed) {
     bool changed = false;
-    if constexpr (in_slots) {
+    if constexpr (stamped) {
+        if (d.put != nullptr) {
+            return change_stamped(seen, d);
+        }
+        const auto kill = [&] {
+            killed = change_stamped(seen, d);
+            if (killed) {
+                after_erase(t);
+            }
+            return killed;
+        };
+        return seen.in_slot() ? kill() && erase_node(b, seen) : change_overflow(t, b, header, hash, seen, d, pin, kill);
+    } else if constexpr (in_slots) {
         changed = erase_pair(b, seen, header);
-    } else if constexpr (stamped) {
-        changed = change_stamped(seen, d);
     } else if (seen.in_block()) {
-        changed = change_overflow(b, header, hash, seen, d, pin);
+        changed = change_overflow(t, b, header, hash, seen, d, pin, at_once);
     } else {
         changed = d.put == nullptr ? erase_node(b, seen) : replace_node(b, seen, *d.put);
     }
     if (changed && d.put == nullptr) {
         after_erase(t);
-        if constexpr (stamped) {
-            killed = true;
-            return bury(b, header, hash, seen, pin);
-        }
     }
     return changed;
 }
@@ -175,8 +181,9 @@ bool map_core<K, T, H, E, A>::change_stamped(sight const& seen, decision const& 
 
 /// Takes a dead node out of its place, as anybody may do; false if the bucket has changed, and perhaps moved.
 template <class K, class T, class H, class E, class A>
-bool map_core<K, T, H, E, A>::bury(bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen, pins& pin) {
-    return seen.in_slot() ? erase_node(b, seen) : change_overflow(b, header, hash, seen, {.erase = true}, pin);
+bool map_core<K, T, H, E, A>::bury(table& t, bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen,
+                                   pins& pin) {
+    return seen.in_slot() ? erase_node(b, seen) : change_overflow(t, b, header, hash, seen, {.erase = true}, pin, at_once);
 }
 
 /// Replaces the node that was seen in a slot; false if its word has changed.
@@ -216,11 +223,14 @@ bool map_core<K, T, H, E, A>::erase_pair(bucket& b, sight const& seen, std::uint
 }
 
 /// Adds to, replaces in or erases from the overflow block, or replaces there a pair of a slot; false if the bucket has changed.
+/// Before it does so, but when nothing can throw any more, calls `before()`, which may refuse.
 template <class K, class T, class H, class E, class A>
-[[gnu::noinline]] bool map_core<K, T, H, E, A>::change_overflow(bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen,
-                                                                decision const& d, pins& pin) {
+template <class Before>
+[[gnu::noinline]] bool map_core<K, T, H, E, A>::change_overflow([[maybe_unused]] table& t, bucket& b, std::uint64_t header,
+                                                                std::uint64_t hash, sight const& seen, decision const& d,
+                                                                pins& pin, Before const& before) {
     if constexpr (!in_slots) {
-        if (!seen.in_block() && free_any_dead_slot(b, header)) {
+        if (!seen.in_block() && free_any_dead_slot(t, b, header, hash, pin)) {
             return false;
         }
     }
@@ -231,12 +241,12 @@ template <class K, class T, class H, class E, class A>
         return false;
     }
     block* const old = map_overflow::block<block>(seen_word);
-    const std::size_t before = old == nullptr ? 0 : old->count;
-    const std::size_t after = before - (seen.in_block() ? 1 : 0) + (puts ? 1 : 0);
+    const std::size_t count = old == nullptr ? 0 : old->count;
+    const std::size_t after = count - (seen.in_block() ? 1 : 0) + (puts ? 1 : 0);
     new_block made(*this);
     if (after != 0) {
         item* to = made.make(after).begin();
-        for (std::size_t i = 0; i < before; ++i) {
+        for (std::size_t i = 0; i < count; ++i) {
             if (!seen.in_block() || i != seen.at_in_block) {
                 *to++ = old->begin()[i];
             }
@@ -245,10 +255,20 @@ template <class K, class T, class H, class E, class A>
             *to = d.put->as_item(hash);
         }
     }
-    auto changed = layout::bump(seen.in_slot() ? layout::without(header, seen.slot) : header) & ~layout::overflow;
-    changed |= after == 0 ? 0 : layout::overflow;
-    if (!b.exchange_both(header, seen_word, changed, made.word())) {
+    const auto changed = [&](std::uint64_t from) {
+        const auto to = layout::bump(seen.in_slot() ? layout::without(from, seen.slot) : from) & ~layout::overflow;
+        return to | (after == 0 ? 0 : layout::overflow);
+    };
+    if (!before()) {
         return false;
+    }
+    while (!b.exchange_both(header, seen_word, changed(header), made.word())) {
+        // To take an entry out, only the block must be the same, and `made` serves again.
+        const auto now = b.header.load(std::memory_order_relaxed);  // relaxed: only compared
+        if (puts || now == header || (now & layout::moved) != 0) {
+            return false;
+        }
+        header = now;
     }
     made.linked();
     if (old != nullptr) {
@@ -265,13 +285,34 @@ template <class K, class T, class H, class E, class A>
     return true;
 }
 
-/// Makes room in a full bucket whose erasers were suspended before they freed their slot. True: look at it again.
+/// Makes room in a full bucket whose erasers were suspended, or got no memory, before they freed their slot. True: look again.
 template <class K, class T, class H, class E, class A>
-bool map_core<K, T, H, E, A>::free_any_dead_slot(bucket& b, std::uint64_t header) noexcept {
+bool map_core<K, T, H, E, A>::free_any_dead_slot([[maybe_unused]] table const& t, bucket& b, std::uint64_t header,
+                                                 [[maybe_unused]] std::uint64_t hash, [[maybe_unused]] pins& pin) noexcept {
     for (int i = 0; i < slots; ++i) {
-        if (layout::published(header, i) &&
-            (b.slot[i].load(std::memory_order_relaxed) & map_slot::dead) != 0) {  // relaxed: loaded again before it counts
+        if (!layout::published(header, i)) {
+            continue;
+        }
+        const auto w = b.slot[i].load(std::memory_order_relaxed);  // relaxed: loaded again before it counts
+        if ((w & map_slot::dead) != 0) {
             free_dead_slot(b, i);
+            return true;
+        }
+        if constexpr (stamped) {
+            __builtin_prefetch(map_slot::node<node>(w));
+        }
+    }
+    if constexpr (stamped) {
+        for (int i = 0; i < slots; ++i) {
+            sight seen;
+            const auto end = layout::published(header, i) ? look_at_slot<who::writer>(b, i, header, pin.entry, seen)
+                                                          : slot_end::there;
+            if (end == slot_end::there || (end == slot_end::dead && !t.same_half(hash_of(*seen.at), hash))) {
+                continue;  // in use; or of the other of two buckets that became this one, see search_slots
+            }
+            if (end == slot_end::dead) {
+                erase_node(b, seen);
+            }
             return true;
         }
     }

@@ -34,14 +34,15 @@
 //            stamped nodes: exchange value and stamp. Wherever the node is linked, alive means in the map.
 //            pairs: as an insert, whose publishing exchange frees the old slot too (version + 1).
 //   erase    nodes: mark the slot word dead: the entry is gone. Then free the slot (header, version + 1), which anybody may do.
-//            stamped nodes: mark the stamp dead: the entry is gone. Then any writer of its key takes it out as above, the eraser
-//            until it is out; a move carries it along.
+//            stamped nodes: mark the stamp dead: the entry is gone. Then any writer of its key, or that needs its slot, takes it
+//            out as above, the eraser until it is out; a move carries it along.
 //            pairs: free the slot (header, version + 1).
 //   move     set `moved` (header); nodes: then freeze the word of each published slot. What the bucket holds is now fixed, so
 //            every helper computes the same children: two of one bucket in a table that grows, one of two buckets in one that
 //            shrinks. Only the thread that set `moved` of the first bucket may write the slots of a child, and it does so
 //            before it gives the child's header its first version. Who cannot wait for that starts the child with all its
 //            entries in an overflow block, which takes one exchange, and all slots as reserved: the other will give them back.
+//            If it gets no memory it leaves the child orphaned instead, to be started with free slots.
 //            The first version comes once, whoever gives it. When all children have it, the headers of the sources become `done`.
 //            Threads use a child only after its source is done. A helper that wakes up late fails at every step.
 // A lookup loads the header and looks at each slot whose tag fits. A pair it copies, and loads the header again: the version
@@ -57,7 +58,7 @@
 //   I3  A table is retired when the root has left it, a block when it was replaced or its bucket is done.
 //   I4  The table after next does not exist: growing and shrinking begin in the root only.
 //   I5  A reserved slot is written by the thread that reserved it alone; in a bucket with version 0 of a child table, all slots
-//       are the mover's, who set `moved` of its first source.
+//       are the mover's, who set `moved` of its first source; or nobody's, if it is orphaned.
 // Edges:
 //   E1  a node is filled, its address stored in a slot or block; or a slot marked dead
 //       -> whoever loads that word or block reads the node; or knows what was done before it was erased
@@ -367,13 +368,15 @@ private:
     bool change(table& t, bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen, decision const& d, pins& pin,
                 bool& killed);
     bool change_stamped(sight const& seen, decision const& d) noexcept;
-    bool bury(bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen, pins& pin);
+    bool bury(table& t, bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen, pins& pin);
     bool replace_node(bucket& b, sight const& seen, draft& d) noexcept;
     bool erase_node(bucket& b, sight const& seen) noexcept;
     bool erase_pair(bucket& b, sight const& seen, std::uint64_t header) noexcept;
-    bool change_overflow(bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen,
-                         decision const& d, pins& pin);
-    [[nodiscard]] static bool free_any_dead_slot(bucket& b, std::uint64_t header) noexcept;
+    static constexpr auto at_once = [] { return true; };
+    template <class Before>
+    bool change_overflow(table& t, bucket& b, std::uint64_t header, std::uint64_t hash, sight const& seen, decision const& d,
+                         pins& pin, Before const& before);
+    [[nodiscard]] bool free_any_dead_slot(table const& t, bucket& b, std::uint64_t header, std::uint64_t hash, pins& pin) noexcept;
     static void free_dead_slot(bucket& b, int slot) noexcept;
     class held_nodes;
     class held_pairs;
@@ -400,6 +403,7 @@ private:
     bool start_all(std::span<source> sources, std::span<bucket> children, table const& to, std::size_t first_child, bool mine,
                    pins& pin);
     void start(bucket& child, heir const& from, new_block& spilled, bool mine) noexcept;
+    static void orphan(bucket& child) noexcept;
     template <class F>
     static void for_each_child(table const& from, table& to, std::size_t index, F const& f);
     void destroy_entries(bucket& b) noexcept;

@@ -140,7 +140,10 @@ void map_core<K, T, H, E, A>::resize(table& t, int bits) {
     rebound<map_unit> units(allocator_);
     table* const made = table::make(units, bits);
     table* none = nullptr;
-    if (t.next.compare_exchange_strong(none, made, std::memory_order_release,  // E5 release
+    const bool reserved = bits < t.bits() &&
+                          bits < least_bits_.load(std::memory_order_relaxed);  // relaxed: a policy, orders nothing
+    if (!reserved &&
+        t.next.compare_exchange_strong(none, made, std::memory_order_release,  // E5 release
                                        std::memory_order_relaxed)) {  // relaxed: loaded again with acquire where it is used
         (bits > t.bits() ? growths_ : shrinks_).fetch_add(1, std::memory_order_relaxed);  // relaxed: a count
     } else {

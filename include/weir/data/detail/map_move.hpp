@@ -76,13 +76,14 @@ struct map_core<K, T, H, E, A>::source {
     std::uint64_t frozen = 0;
     std::span<item> overflow{};  // protected
 
-    /// Whether the children may be in use, and what stood here erased and freed.
+    /// Whether the children may be in use, and what stood here erased and freed. After a protection, which is what makes a `no`
+    /// reliable; after a `yes` nothing is read but by who looks at this header again, or at a child's, with acquire.
     [[nodiscard]] bool done() const noexcept {
-        return at->header.load(std::memory_order_acquire) == layout::done;  // E4 acquire
+        return at->header.load(std::memory_order_relaxed) == layout::done;  // relaxed: see above
     }
 };
 
-/// Moves one bucket into two of a larger table, or it and its neighbour into one of a smaller table.
+/// Moves one bucket into two of a larger table, or it and its neighbour into one of a smaller table. If it throws, others can.
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::move_bucket(table& from, table& to, std::size_t index, pins& pin) {
     rebound<bucket> buckets(allocator_);
@@ -112,10 +113,17 @@ void map_core<K, T, H, E, A>::move_bucket(table& from, table& to, std::size_t in
         }
         done = done || s.frozen == layout::done;
     }
-    if ((done || !start_all(sources, children, to, first_child, mine, pin)) && mine) {
-        for (bucket& child : children) {
-            reservation::give_back(child, layout::all_states);
+    try {
+        if ((done || !start_all(sources, children, to, first_child, mine, pin)) && mine) {
+            for (bucket& child : children) {
+                reservation::give_back(child, layout::all_states);
+            }
         }
+    } catch (...) {  // no memory, and no child is started by us
+        for (bucket& child : mine ? children : std::span<bucket>()) {
+            orphan(child);
+        }
+        throw;
     }
     for (source& s : sources) {
         const bool has_block = (s.frozen & layout::overflow) != 0 && s.frozen != layout::done;
@@ -295,24 +303,32 @@ bool map_core<K, T, H, E, A>::start_all(std::span<source> sources, std::span<buc
 /// it can give them back without knowing what is in the child.
 template <class K, class T, class H, class E, class A>
 void map_core<K, T, H, E, A>::start(bucket& child, heir const& from, new_block& spilled, bool mine) noexcept {
-    std::uint64_t first = layout::one_version | (spilled.empty() ? 0 : layout::overflow);
+    const auto start_from = [&](std::uint64_t untouched, std::uint64_t states) {
+        const auto first = layout::one_version | (spilled.empty() ? 0 : layout::overflow) | states;
+        return spilled.empty()
+                   ? child.header.compare_exchange_strong(untouched, first,
+                                                          std::memory_order_release,    // E2 release
+                                                          std::memory_order_relaxed)  // relaxed: the source being done tells of it
+                   : child.exchange_both(untouched, 0, first, spilled.word());
+    };
     if (mine) {
         const auto first_ones = from.first_ones();
         for (std::size_t i = 0; i < first_ones.size(); ++i) {
             storage::fill(child.slot[i], first_ones[i]);
         }
-        first |= from.states();
-    } else {
-        first |= layout::put_in_first(layout::reserved, slots);
-    }
-    std::uint64_t untouched = 0;
-    if (spilled.empty()
-            ? child.header.compare_exchange_strong(untouched, first,
-                                                   std::memory_order_release,    // E2 release
-                                                   std::memory_order_relaxed)  // relaxed: the source being done tells of it
-            : child.exchange_both(0, 0, first, spilled.word())) {
+        start_from(0, from.states()) ? spilled.linked() : reservation::give_back(child, layout::all_states);
+    } else if (start_from(0, layout::put_in_first(layout::reserved, slots)) || start_from(layout::orphaned, 0)) {
         spilled.linked();
-    } else if (mine) {
+    }
+}
+
+/// Leaves a child to others, who cannot know that its slots are not being filled; what they kept for us is given back.
+template <class K, class T, class H, class E, class A>
+void map_core<K, T, H, E, A>::orphan(bucket& child) noexcept {
+    std::uint64_t untouched = 0;
+    if (!child.header.compare_exchange_strong(untouched, layout::orphaned,
+                                              std::memory_order_relaxed,    // relaxed: nothing was stored
+                                              std::memory_order_relaxed)) {  // relaxed: it is started
         reservation::give_back(child, layout::all_states);
     }
 }

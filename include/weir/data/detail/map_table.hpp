@@ -104,6 +104,8 @@ public:
     [[nodiscard]] std::uint64_t all_moved() const noexcept { return ~0ULL >> (64 - (1 << chunks_in_piece_bits())); }
 
     [[nodiscard]] std::size_t index(std::uint64_t hash) const noexcept { return hash >> shift_; }
+    /// Whether two hashes of one bucket would also be of one bucket in a table twice as large.
+    [[nodiscard]] bool same_half(std::uint64_t a, std::uint64_t b) const noexcept { return ((a ^ b) >> (shift_ - 1) & 1) == 0; }
     [[nodiscard]] std::uint64_t span() const noexcept { return 1ULL << (64 - bits_); }  // hashes of one bucket
     [[nodiscard]] piece& piece_at(std::size_t i) noexcept { return reinterpret_cast<piece*>(this + 1)[i]; }
 
