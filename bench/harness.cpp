@@ -6,6 +6,13 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <stdexcept>
+
+#ifdef __linux__
+#include <sys/wait.h>
+#include <spawn.h>
+#include <unistd.h>
+#endif
 
 namespace bench {
 namespace {
@@ -123,6 +130,42 @@ void results::fail(const std::string& what) {
 
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
+#ifdef __linux__
+std::string output_of_child(const std::string& argument) {
+    int ends[2];
+    if (pipe(ends) != 0) {
+        throw std::runtime_error("no pipe for the child process");
+    }
+    std::string self = "/proc/self/exe";
+    std::string what = argument;
+    char* const arguments[] = {self.data(), what.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addclose(&actions, ends[0]);
+    pid_t child = 0;
+    const int failed = posix_spawn(&child, self.c_str(), &actions, nullptr, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    std::string answer;
+    char part[4096];
+    for (ssize_t n = 0; failed == 0 && (n = read(ends[0], part, sizeof part)) > 0;) {
+        answer.append(part, static_cast<std::size_t>(n));
+    }
+    close(ends[0]);
+    int status = -1;
+    if (failed == 0) {
+        waitpid(child, &status, 0);
+    }
+    if (status != 0) {
+        throw std::runtime_error("the child process failed: " + argument);
+    }
+    return answer;
+}
+#else
+std::string output_of_child(const std::string&) { throw std::runtime_error("no child processes here"); }
+#endif
+
 std::vector<int> run::threads(const load& l) const {
     std::vector<int> all = l.threads;
     if (everything()) {
@@ -135,6 +178,7 @@ std::vector<int> run::threads(const load& l) const {
 void run::declare(const load& l) {
     load of_this_run = l;
     of_this_run.threads = threads(l);
+    of_this_run.part = part_;
     results_.declare(std::move(of_this_run));
 }
 
@@ -226,7 +270,7 @@ table load_table(const results& r, const load& l) {
     return t;
 }
 
-table losses_table(const results& r) {
+table losses_table(const results& r, const std::string& part) {
     struct loss {
         const load* where;
         int threads;
@@ -238,6 +282,9 @@ table losses_table(const results& r) {
     std::size_t compared = 0;
     std::size_t shared = 0;
     for (const load& l : r.loads()) {
+        if (l.part != part) {
+            continue;
+        }
         for (const std::string& peer : r.peers(l.id)) {
             for (const int threads : r.threads(l.id)) {
                 const spread ratio =
@@ -255,7 +302,7 @@ table losses_table(const results& r) {
             }
         }
     }
-    table t{"Where weir loses", {}, {}, {}, {}, rank::losses};
+    table t{"Where weir loses: " + part, {}, {}, {}, {}, rank::losses};
     if (compared == 0) {
         t.note = "Nothing to say: this run has no row of weir's beside another.";
         return t;

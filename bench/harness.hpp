@@ -11,9 +11,11 @@
 #include <exception>
 #include <functional>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 // How a run is laid out: every case (a load, a number of threads, a peer) is one Google Benchmark per round. They are
@@ -23,6 +25,7 @@
 namespace bench {
 
 using clock = std::chrono::steady_clock;
+using u64 = std::uint64_t;
 
 inline double seconds_since(clock::time_point begin) {
     return std::chrono::duration<double>(clock::now() - begin).count();
@@ -35,10 +38,38 @@ struct options {
     std::string report = "bench-report";  // the folder of index.html
     std::size_t max_bytes = 384U << 20U;  // at most so much text is counted
     double max_seconds = 270;             // no further round is begun that would likely end later
-    std::string markdown;                 // a file for the map's main rows and losses; empty: none
-    std::string svg;                      // a file for the main plot; empty: none
+    std::string markdown;                 // a file for the main rows, goals and losses; empty: none
+    std::string svg;                      // a file for the main plots; empty: none
+    std::vector<std::string> only;        // suites; empty: all
     std::vector<std::string> files;       // what to count; empty: /usr/include
 };
+
+struct random_numbers {
+    u64 state;
+    u64 operator()() {
+        state = state * 6364136223846793005U + 1442695040888963407U;
+        return state ^ (state >> 29U);
+    }
+    u64 below(u64 n) { return ((*this)() >> 32U) * n >> 32U; }
+};
+
+template <class T>
+void shuffle(std::vector<T>& v, u64 seed) {
+    random_numbers random{seed};
+    for (std::size_t i = v.size(); i > 1; --i) {
+        std::swap(v[i - 1], v[random.below(i)]);
+    }
+}
+
+/// Somebody did wrong, and no figure of that case counts.
+struct wrong_result : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+inline void must_be(const char* what, u64 seen, u64 right) {
+    if (seen != right) {
+        throw wrong_result(std::string(what) + ": " + std::to_string(seen) + " instead of " + std::to_string(right));
+    }
+}
 
 /// What one case did in one round.
 struct sample {
@@ -57,6 +88,7 @@ struct load {
     bool compared = true;             // takes part in "where weir loses"
     bool more_is_better = false;      // times and sizes: less is
     bool extra = false;               // measured when all rounds of the other loads are done
+    std::string part{};               // of the program, see suite; filled in when it is declared
 };
 
 struct spread {
@@ -163,6 +195,10 @@ double parallel(int threads, F f) {
 /// The number of processors this program may use.
 int cores();
 
+/// What this program prints when it is run anew with that one argument: for what depends on all that a process has done.
+/// Throws: std::runtime_error if the child failed, or there can be none.
+std::string output_of_child(const std::string& argument);
+
 /// The run: its options, its results, and the way to add cases to it.
 class run {
 public:
@@ -175,6 +211,8 @@ public:
     /// Whether every load is wanted, also those that a short run leaves out.
     bool everything() const { return options_.full || options_.smoke; }
 
+    /// The loads that are declared from here on belong to this part of the program.
+    void begin_part(std::string part) { part_ = std::move(part); }
     /// Adds a load to this run's, with the numbers of threads that this run wants of it.
     void declare(const load& l);
     std::vector<int> threads(const load& l) const;
@@ -212,6 +250,7 @@ private:
     options options_;
     results results_;
     std::map<std::string, progress> progress_;
+    std::string part_;
     clock::time_point begin_ = clock::now();
 };
 
@@ -233,9 +272,9 @@ private:
 /// The table of a load: a row per peer, and per number of threads its time, spread and ratio to weir's time.
 table load_table(const results& r, const load& l);
 
-/// Every row that does better than weir in the same load with the same number of threads: first those that threads may
-/// share, the worst for weir first.
-table losses_table(const results& r);
+/// Every row that does better than weir in the same load with the same number of threads, in one part of the program:
+/// first those that threads may share, the worst for weir first.
+table losses_table(const results& r, const std::string& part);
 
 /// How the time of the run was spent.
 table spent_table(const results& r);
@@ -248,12 +287,19 @@ struct suite {
     std::string name;  // the first part of its benchmarks' names
     std::function<void(run&)> add;
     std::function<std::vector<table>(const run&)> tables;
+    std::function<std::vector<table>(const results&)> summary{};  // for a file that a README takes in
+    std::function<std::string(const results&)> overview{};        // its main plot, or empty
+    std::string part = "maps and their memory";                   // suites of one part have one table of losses
 };
 suite word_count_suite();
+suite stats_suite();
+suite stats_registry_suite();
 suite lock_free_map_suite();
 suite hazard_pointer_suite();
 /// In the child process that measures the memory of one peer: "peer,entries". False: no such peer.
 bool measure_memory(const std::string& what);
+/// In the child process that measures what depends on the threads that have lived: "reads,2,0", "firsts", "sizes".
+bool measure_stats(const std::string& what);
 
 /// The name of our row.
 inline constexpr const char* ours = "weir";

@@ -14,8 +14,6 @@
 #include <vector>
 
 #ifdef __linux__
-#include <sys/wait.h>
-#include <spawn.h>
 #include <unistd.h>
 #endif
 
@@ -486,33 +484,9 @@ double peak_bytes_so_far() {
 }
 
 memory measured_in_child(const std::string& peer, std::size_t entries) {
-    int ends[2];
-    if (pipe(ends) != 0) {
-        throw std::runtime_error("no pipe for the child process");
-    }
-    std::string self = "/proc/self/exe";
-    std::string what = "--measure-memory=" + peer + ',' + std::to_string(entries);
-    char* const arguments[] = {self.data(), what.data(), nullptr};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addclose(&actions, ends[0]);
-    pid_t child = 0;
-    const int failed = posix_spawn(&child, self.c_str(), &actions, nullptr, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    std::string answer;
-    char part[128];
-    for (ssize_t n = 0; failed == 0 && (n = read(ends[0], part, sizeof part)) > 0;) {
-        answer.append(part, static_cast<std::size_t>(n));
-    }
-    close(ends[0]);
-    int status = -1;
-    if (failed == 0) {
-        waitpid(child, &status, 0);
-    }
     memory m;
-    if (status != 0 || std::sscanf(answer.c_str(), "%lf %lf", &m.bytes, &m.peak) != 2) {
+    const std::string answer = output_of_child("--measure-memory=" + peer + ',' + std::to_string(entries));
+    if (std::sscanf(answer.c_str(), "%lf %lf", &m.bytes, &m.peak) != 2) {
         throw std::runtime_error("the child process measured nothing");
     }
     return m;
@@ -665,7 +639,8 @@ suite lock_free_map_suite() {
         (*state)->at.enter("end");  // the last maps go while their libraries are still there
         return all_tables(**state);
     };
-    return {suite_name, add, tables};
+    const auto overview = [](const results& out) { return map_overview(out); };
+    return {suite_name, add, tables, map_summary, overview};
 }
 
 bool measure_memory(const std::string& what) {

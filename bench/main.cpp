@@ -1,11 +1,12 @@
 // weir (BSL-1.0). weir_bench: runs every bench in interleaved rounds, prints the tables, writes one report.
 #include "harness.hpp"
-#include "map_catalog.hpp"
 #include "map_peers.hpp"
 #include "plot.hpp"
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 #ifdef __unix__
 #include <sys/resource.h>
@@ -27,15 +29,16 @@ namespace {
 constexpr const char* usage = R"(weir_bench [options] [files or directories]
 
 Counts the words of every header under /usr/include (or of what is named) with several threads by several maps, then
-measures weir beside its peers, and writes a report. Exit status: 0; 1 if a map gave a wrong result; 2 for bad options.
+measures weir beside its peers, and writes a report. Exit status: 0; 1 if a row gave a wrong result; 2 for bad options.
 
   --report=DIR     where index.html is written (bench-report)
   --rounds=N       interleaved rounds (5)
   --max-mib=N      count at most so much text (384)
   --max-seconds=N  begin no round that would likely end later (270; with --full 2700)
   --full           every load (Zipf, reserved, more of strings and 64 bytes), sizes from 1e3 to 1e7, 1 to 8 threads
-  --markdown=FILE  write the map's main rows, its goals and where it loses as Markdown
-  --svg=FILE       write the plot of all main loads as a file of its own
+  --only=A,B       these parts alone: word_count, stats, stats_registry, lock_free_map, hazard_pointer; map: all but stats
+  --markdown=FILE  write the main rows, the goals and where weir loses as Markdown
+  --svg=FILE       write the plots of all main loads as a file of its own
   --smoke          tiny sizes, one round, every load and every check
   --benchmark_...  as for every Google Benchmark program, e.g. --benchmark_filter=word_count or =hit/.*threads:2
 )";
@@ -67,6 +70,33 @@ long whole_number(const std::string& text, const char* what) {
     return value;
 }
 
+std::vector<suite> all_suites() {
+    std::vector<suite> all{word_count_suite(), stats_suite(), stats_registry_suite()};
+    all.push_back(lock_free_map_suite());
+    all.push_back(hazard_pointer_suite());
+    return all;
+}
+
+/// The names between commas, each that of a suite.
+std::vector<std::string> suites_named(const std::string& text) {
+    const std::vector<suite> known = all_suites();
+    std::vector<std::string> all;
+    std::istringstream in(text);
+    for (std::string name; std::getline(in, name, ',');) {
+        if (name == "map") {
+            all.insert(all.end(), {"word_count", "lock_free_map", "hazard_pointer"});
+        } else if (std::any_of(known.begin(), known.end(), [&](const suite& s) { return s.name == name; })) {
+            all.push_back(name);
+        } else {
+            refuse("--only: no such part: " + name);
+        }
+    }
+    if (all.empty()) {
+        refuse("--only: no part is named");
+    }
+    return all;
+}
+
 options parse(int argc, char** argv) {
     options o;
     bool limited = false;
@@ -86,6 +116,8 @@ options parse(int argc, char** argv) {
             o.markdown = *markdown;
         } else if (const auto svg = value_of("svg", argc, argv, i)) {
             o.svg = *svg;
+        } else if (const auto only = value_of("only", argc, argv, i)) {
+            o.only = suites_named(*only);
         } else if (std::strcmp(argv[i], "--full") == 0) {
             o.full = true;
         } else if (std::strcmp(argv[i], "--smoke") == 0) {
@@ -240,6 +272,11 @@ std::string libraries() {
 #else
     all += ", no xenium";
 #endif
+#ifdef WEIR_BENCH_PROMETHEUS
+    all += ", prometheus-cpp";
+#else
+    all += ", no prometheus-cpp";
+#endif
     return all;
 }
 
@@ -279,11 +316,26 @@ bool write(const std::filesystem::path& file, const std::string& text) {
     return true;
 }
 
+std::vector<std::string> parts_of(const std::vector<suite>& suites) {
+    std::vector<std::string> all;
+    for (const suite& s : suites) {
+        if (std::find(all.begin(), all.end(), s.part) == all.end()) {
+            all.push_back(s.part);
+        }
+    }
+    return all;
+}
+
 /// What a README takes in: no date, but the machine and how the run was.
-std::string summary_of(const run& r, const report& page) {
+std::string summary_of(const run& r, const std::vector<suite>& suites, const report& page) {
     std::string text;
-    for (const table& t : map_summary(r.out())) {
-        text += to_markdown(t);
+    for (const suite& s : suites) {
+        for (const table& t : s.summary ? s.summary(r.out()) : std::vector<table>{}) {
+            text += to_markdown(t);
+        }
+    }
+    for (const std::string& part : parts_of(suites)) {
+        text += to_markdown(losses_table(r.out(), part));
     }
     std::string facts;
     for (const auto& [name, fact] : page.facts) {
@@ -299,8 +351,12 @@ int run_all(const options& o, int argc, char** argv) {
     const auto begin = clock::now();
     const processor_time before = processor_now();
     run r(o);
-    const std::vector<suite> suites{word_count_suite(), lock_free_map_suite(), hazard_pointer_suite()};
+    std::vector<suite> suites = all_suites();
+    std::erase_if(suites, [&](const suite& s) {
+        return !o.only.empty() && std::find(o.only.begin(), o.only.end(), s.name) == o.only.end();
+    });
     for (const suite& s : suites) {
+        r.begin_part(s.part);
         s.add(r);
     }
     tables_reporter reporter(r, suites);
@@ -315,8 +371,10 @@ int run_all(const options& o, int argc, char** argv) {
     }
 
     report page{.title = "weir: the benches", .facts = {}, .tables = reporter.take()};
-    page.tables.push_back(losses_table(r.out()));
-    std::fputs(to_text(page.tables.back()).c_str(), stdout);
+    for (const std::string& part : parts_of(suites)) {
+        page.tables.push_back(losses_table(r.out(), part));
+        std::fputs(to_text(page.tables.back()).c_str(), stdout);
+    }
 
     page.tables.push_back(spent_table(r.out()));
 
@@ -366,14 +424,18 @@ int run_all(const options& o, int argc, char** argv) {
 
     bool written = write(std::filesystem::path(o.report) / "index.html", to_html(page));
     if (!o.markdown.empty()) {
-        written = write(o.markdown, summary_of(r, page)) && written;
+        written = write(o.markdown, summary_of(r, suites, page)) && written;
     }
     if (!o.svg.empty()) {
-        const std::string plot = map_overview(r.out());
-        if (plot.empty()) {
+        std::vector<std::string> plots;
+        for (const suite& s : suites) {
+            plots.push_back(s.overview ? s.overview(r.out()) : std::string{});
+        }
+        const std::string file = svg_file(plots);
+        if (file.empty()) {
             std::fprintf(stderr, "weir_bench: nothing to plot for %s\n", o.svg.c_str());
         }
-        written = (plot.empty() || write(o.svg, svg_file(plot))) && written;
+        written = (file.empty() || write(o.svg, file)) && written;
     }
     const auto failures = r.out().failures().size();
     if (failures != 0) {
@@ -389,9 +451,12 @@ int main(int argc, char** argv) {
 #ifdef WEIR_BENCH_LIBCDS
     const bench::cds_runtime libcds;
 #endif
-    constexpr const char* child = "--measure-memory=";
-    if (argc == 2 && std::strncmp(argv[1], child, std::strlen(child)) == 0) {
-        return bench::measure_memory(argv[1] + std::strlen(child)) ? 0 : 1;
+    constexpr std::array<std::pair<std::string_view, bool (*)(const std::string&)>, 2> children{
+        {{"--measure-memory=", bench::measure_memory}, {"--measure-stats=", bench::measure_stats}}};
+    for (const auto& [flag, measure] : children) {
+        if (argc == 2 && std::string_view(argv[1]).substr(0, flag.size()) == flag) {
+            return measure(argv[1] + flag.size()) ? 0 : 1;
+        }
     }
     for (int i = 1; i != argc; ++i) {
         if (std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0) {

@@ -183,7 +183,7 @@ const std::vector<goal>& goals();
 // What is made of the results: map_tables.cpp.
 
 std::vector<table> map_tables(const results& out);
-/// For a file that a README takes in: the main loads with their goals, where weir loses.
+/// For a file that a README takes in: the main loads with their goals.
 std::vector<table> map_summary(const results& out);
 /// All rows of the main loads and of the word count, as multiples of weir's time. Empty if nothing was measured.
 std::string map_overview(const results& out);

@@ -12,7 +12,6 @@
 #include <functional>
 #include <memory>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,8 +30,6 @@
 // * a round measures the rows of a load in turns; each round builds its maps anew.
 
 namespace bench {
-
-using u64 = std::uint64_t;
 
 /// A bijection, so that different numbers are different keys.
 inline u64 key_of(u64 number) {
@@ -96,23 +93,6 @@ Value made_for(const std::string& key, u64 = 0) {
     return end_of(key);
 }
 
-struct random_numbers {
-    u64 state;
-    u64 operator()() {
-        state = state * 6364136223846793005U + 1442695040888963407U;
-        return state ^ (state >> 29U);
-    }
-    u64 below(u64 n) { return ((*this)() >> 32U) * n >> 32U; }
-};
-
-template <class T>
-void shuffle(std::vector<T>& v, u64 seed) {
-    random_numbers random{seed};
-    for (std::size_t i = v.size(); i > 1; --i) {
-        std::swap(v[i - 1], v[random.below(i)]);
-    }
-}
-
 /// Numbers below n by Zipf's law: the r-th most wanted is drawn with a probability proportional to 1 / r^exponent.
 /// Exact, by the inverse of the cumulative distribution, and all before a clock is started.
 /// Source: the skew of 0.99 and the scattering of the ranks over the keys are those of YCSB (Cooper, Silberstein, Tam,
@@ -174,16 +154,6 @@ inline tally sum_of(const std::vector<tally>& each) {
         all.gained += t.gained;
     }
     return all;
-}
-
-/// A map that did wrong.
-struct wrong_result : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-inline void must_be(const char* what, u64 seen, u64 right) {
-    if (seen != right) {
-        throw wrong_result(std::string(what) + ": " + std::to_string(seen) + " instead of " + std::to_string(right));
-    }
 }
 
 /// Runs step(tally, random, i) `operations` times, dealt to the threads; each begins at another place of a sequence of

@@ -1,7 +1,7 @@
 // weir (BSL-1.0). bench map tables: goals, tables and plots of the map's bench, from the results of a run.
 #include "map_catalog.hpp"
 #include "map_peers.hpp"
-#include "plot.hpp"
+#include "shapes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -212,49 +212,6 @@ table goals_table(const results& out) {
     return t;
 }
 
-struct column {
-    const load* what;
-    int threads;
-    std::string head;
-};
-
-/// A table with one column per load: the median, and the range where there are several rounds.
-table side_by_side(const results& out, std::string title, std::string note, const std::vector<column>& columns) {
-    table t{std::move(title), std::move(note), {"peer"}, {}, {}};
-    std::vector<std::string> peers;
-    bool ranges = false;
-    for (const column& c : columns) {
-        for (const std::string& peer : out.peers(c.what->id)) {
-            const spread s = out.value(c.what->id, c.threads, peer);
-            if (s && std::find(peers.begin(), peers.end(), peer) == peers.end()) {
-                peers.push_back(peer);
-            }
-            ranges = ranges || s.rounds > 1;
-        }
-    }
-    for (const column& c : columns) {
-        t.head.emplace_back(c.head);
-        if (ranges) {
-            t.head.emplace_back("min .. max");
-        }
-    }
-    for (const std::string& peer : peers) {
-        if (peer == ours) {
-            t.strong.push_back(t.rows.size());
-        }
-        std::vector<cell> row{peer};
-        for (const column& c : columns) {
-            const spread s = out.value(c.what->id, c.threads, peer);
-            row.emplace_back(s ? number(s.median) : "-");
-            if (ranges) {
-                row.emplace_back(s && s.rounds > 1 ? range_of(s) : std::string{});
-            }
-        }
-        t.rows.push_back(std::move(row));
-    }
-    return t;
-}
-
 /// The loads of the curves, a kind after the other.
 struct curve {
     const char* title;
@@ -286,24 +243,6 @@ void add_curve_tables(const results& out, std::vector<table>& all) {
 }
 
 // The plots.
-
-/// One line per peer: f(peer) gives its marks.
-template <class Marks>
-panel panel_of(const std::string& title, const std::vector<std::string>& peers, Marks marks) {
-    panel p{title, {}};
-    for (const std::string& peer : peers) {
-        if (line l{peer, marks(peer)}; !l.marks.empty()) {
-            p.lines.push_back(std::move(l));
-        }
-    }
-    return p;
-}
-
-void add_plot(std::vector<table>& all, const char* title, const char* note, std::string svg) {
-    if (!svg.empty()) {
-        all.push_back({title, note, {}, {}, {}, rank::plots, std::move(svg)});
-    }
-}
 
 std::string size_plot(const results& out) {
     line_chart chart{.about = "Time per operation over the number of entries, for hit, 95/5 and growth, by peer",
@@ -338,30 +277,8 @@ std::string size_plot(const results& out) {
 }
 
 std::string threads_plot(const results& out) {
-    line_chart chart{.about = "Operations per second over the number of threads, by load and peer",
-                     .x_label = "threads, on " + std::to_string(cores()) + " processors",
-                     .y_label = "million operations per second",
-                     .x_ticks = {{1, "1"}, {2, "2"}, {4, "4"}, {8, "8"}},
-                     .columns = 3,
-                     .panels = {}};
-    for (const load* l :
-         {&hit, &reads95, &mixed, &growth, &upsert, &zipf_hit, &zipf_reads95, &zipf_mixed, &growth_reserved}) {
-        if (out.threads(l->id).size() < 2 || !out.peers(l->id).size()) {
-            continue;
-        }
-        const auto marks = [&](const std::string& peer) {
-            std::vector<mark> all;
-            for (const int threads : out.threads(l->id)) {
-                if (const spread v = out.value(l->id, threads, peer)) {
-                    const double whole = 1e3 * std::min(threads, cores());  // stored is time per operation and core
-                    all.push_back({static_cast<double>(threads), whole / v.high, whole / v.median, whole / v.low});
-                }
-            }
-            return all;
-        };
-        chart.panels.push_back(panel_of(l->title, out.peers(l->id), marks));
-    }
-    return to_svg(chart);
+    return over_threads(
+        out, {&hit, &reads95, &mixed, &growth, &upsert, &zipf_hit, &zipf_reads95, &zipf_mixed, &growth_reserved});
 }
 
 /// The loads that stand for all, in the order of the summary.
@@ -379,43 +296,7 @@ constexpr std::array<int, 2> main_threads{1, 2};
 
 }  // namespace
 
-std::string map_overview(const results& out) {
-    dot_chart chart{.about = "Time of each peer as a multiple of weir's, by load",
-                    .x_label = "time, as a multiple of weir's in the same round",
-                    .left = "faster than weir",
-                    .right = "slower",
-                    .rows = {},
-                    .panels = {}};
-    std::vector<std::string> ids;
-    std::vector<std::string> peers{ours};
-    for (const auto& [id, title] : main_loads()) {
-        if (out.has(id, 1, ours) || out.has(id, 2, ours)) {
-            ids.push_back(id);
-            chart.rows.push_back(title);
-            for (const std::string& peer : out.peers(id)) {
-                if (peer != "plain" && std::find(peers.begin(), peers.end(), peer) == peers.end()) {
-                    peers.push_back(peer);
-                }
-            }
-        }
-    }
-    for (const int threads : main_threads) {
-        const auto marks = [&](const std::string& peer) {
-            std::vector<mark> all;
-            for (std::size_t row = 0; row != ids.size(); ++row) {
-                if (const spread v = out.ratio(ids[row], threads, peer, ours)) {
-                    all.push_back({static_cast<double>(row), v.low, v.median, v.high});
-                }
-            }
-            return all;
-        };
-        panel p = panel_of(std::to_string(threads) + (threads == 1 ? " thread" : " threads"), peers, marks);
-        if (!p.lines.empty()) {
-            chart.panels.push_back(std::move(p));
-        }
-    }
-    return chart.panels.empty() ? std::string{} : to_svg(chart);
-}
+std::string map_overview(const results& out) { return beside_ours(out, main_loads()); }
 
 std::vector<table> map_tables(const results& out) {
     std::vector<table> all;
@@ -467,6 +348,9 @@ std::vector<table> map_tables(const results& out) {
 }
 
 std::vector<table> map_summary(const results& out) {
+    if (out.peers(hit.id).empty()) {
+        return {};
+    }
     table t{"weir::lock_free_map beside its peers", {}, {}, {}, {}};
     t.note = "Goals of this run: " + tally_of_goals(out) +
              ". Ratios are weir's time divided by the other's in the same round: the median, the smallest and the "
@@ -516,7 +400,6 @@ std::vector<table> map_summary(const results& out) {
     if (!rest.rows.empty()) {
         all.push_back(std::move(rest));
     }
-    all.push_back(losses_table(out));
     return all;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <limits>
 #include <sstream>
+#include <utility>
 
 namespace bench {
 namespace {
@@ -18,7 +19,7 @@ struct look {
     const char* dark;
     const char* shape;  // of a mark, around 0 0
 };
-constexpr std::array<look, 9> looks{{
+constexpr std::array<look, 19> looks{{
     {"weir", "#c2410c", "#ff9153", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z"},
     {"std_shards", "#6b7280", "#a3aab5", "M-3.5-3.5h7v7h-7z"},
     {"onetbb", "#2563eb", "#79aefc", "M0-4.5L4.5 3.5H-4.5z"},
@@ -27,6 +28,18 @@ constexpr std::array<look, 9> looks{{
     {"libcds", "#a16207", "#d9b13b", "M-4-2.5L-2.5-4L0-1.5L2.5-4L4-2.5L1.5 0L4 2.5L2.5 4L0 1.5L-2.5 4L-4 2.5L-1.5 0z"},
     {"boost_concurrent", "#be185d", "#f27bb0", "M-1.4-4.5h2.8v3.1h3.1v2.8h-3.1v3.1h-2.8v-3.1h-3.1v-2.8h3.1z"},
     {"floor", "#24292f", "#d8dee6", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0zM-2 0a2 2 0 1 1 4 0a2 2 0 1 1 -4 0z"},
+    // Of the statistics' bench, which has none of the above but the first and floor.
+    {"atomic", "#2563eb", "#79aefc", "M0-4.5L4.5 3.5H-4.5z"},
+    {"striped_slot", "#15803d", "#54c878", "M0-5L4.5 0L0 5L-4.5 0z"},
+    {"striped_cpu", "#7c3aed", "#b99bf8", "M0 4.5L4.5-3.5H-4.5z"},
+    {"mutex", "#6b7280", "#a3aab5", "M-3.5-3.5h7v7h-7z"},
+    {"prometheus", "#be185d", "#f27bb0", "M-1.4-4.5h2.8v3.1h3.1v2.8h-3.1v3.1h-2.8v-3.1h-3.1v-2.8h3.1z"},
+    {"log_linear_atomic", "#a16207", "#d9b13b", "M0-5L4.5 0L0 5L-4.5 0z"},
+    {"log_linear_mutex", "#44403c", "#d6d3d1", "M-3.5-3.5h7v7h-7zM-1.8-1.8v3.6h3.6v-3.6z"},
+    {"log_linear_per_thread", "#0f766e", "#2dd4bf", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"},
+    {"four_atomics", "#1e40af", "#93b4fd",
+     "M-4-2.5L-2.5-4L0-1.5L2.5-4L4-2.5L1.5 0L4 2.5L2.5 4L0 1.5L-2.5 4L-4 2.5L-1.5 0z"},
+    {"mutex_histogram", "#78716c", "#a8a29e", "M-4.5-1.5h9v3h-9z"},
     {"", "#0e7490", "#4cc3dd", "M-4-1h8v2h-8z"},  // anybody else
 }};
 
@@ -149,24 +162,20 @@ public:
              << ' ' << coordinate(y) << ")\" d=\"" << looks[look_of(name)].shape << "\"><title>" << escaped(says)
              << "</title></path>\n";
     }
-    /// Who is who, in one row from the left.
-    void legend(const std::vector<panel>& panels, double x, double y) {
-        std::vector<std::string> said;
-        for (const panel& p : panels) {
-            for (const line& l : p.lines) {
-                if (!l.marks.empty() && std::find(said.begin(), said.end(), l.name) == said.end()) {
-                    said.push_back(l.name);
-                }
+    /// Who is who, in rows from the left, `row_height` apart.
+    void legend(const std::vector<std::vector<std::string>>& rows, double left, double y) {
+        for (const auto& row : rows) {
+            double x = left;
+            for (const std::string& name : row) {
+                shape(x, y - 4, name, name);
+                text(x + 9, y, name, name == looks[0].name ? "ours" : "");
+                x += width_of(name);
             }
-        }
-        std::sort(said.begin(), said.end(),
-                  [](const std::string& a, const std::string& b) { return look_of(a) < look_of(b); });
-        for (const std::string& name : said) {
-            shape(x, y - 4, name, name);
-            text(x + 9, y, name, name == looks[0].name ? "ours" : "");
-            x += 26 + 7 * static_cast<double>(name.size());
+            y += row_height;
         }
     }
+    static constexpr double row_height = 16;
+    static double width_of(const std::string& name) { return 26 + 7 * static_cast<double>(name.size()); }
     std::string done() {
         out_ << "</svg>\n";
         return out_.str();
@@ -175,6 +184,37 @@ public:
 private:
     std::ostringstream out_;
 };
+
+/// All names of the panels, ours first, broken into rows of this width.
+std::vector<std::vector<std::string>> legend_of(const std::vector<panel>& panels, double width) {
+    std::vector<std::string> said;
+    for (const panel& p : panels) {
+        for (const line& l : p.lines) {
+            if (!l.marks.empty() && std::find(said.begin(), said.end(), l.name) == said.end()) {
+                said.push_back(l.name);
+            }
+        }
+    }
+    std::sort(said.begin(), said.end(), [](const std::string& a, const std::string& b) {
+        return std::pair(look_of(a), a) < std::pair(look_of(b), b);
+    });
+    std::vector<std::vector<std::string>> rows(1);
+    double used = 0;
+    for (const std::string& name : said) {
+        const double wide = drawing::width_of(name);
+        if (used > 0 && used + wide > width) {
+            rows.emplace_back();
+            used = 0;
+        }
+        rows.back().push_back(name);
+        used += wide;
+    }
+    return rows;
+}
+/// The room above the panels.
+double head_of(const std::vector<std::vector<std::string>>& legend) {
+    return 12 + drawing::row_height * static_cast<double>(legend.size());
+}
 
 constexpr const char* middle = "text-anchor=\"middle\"";
 constexpr const char* at_end = "text-anchor=\"end\"";
@@ -202,13 +242,15 @@ std::string to_svg(const line_chart& chart) {
     if (!x_range || !y_all || x_range.low == x_range.high) {
         return {};
     }
-    constexpr double left = 58, right = 14, top = 30, bottom = 46, head = 28, inner_height = 210, whole = 980;
+    constexpr double left = 58, right = 14, top = 30, bottom = 46, inner_height = 210, whole = 980;
+    const auto legend = legend_of(chart.panels, whole - 20);
+    const double head = head_of(legend);
     const int columns = std::min(chart.columns, static_cast<int>(chart.panels.size()));
     const double width = whole / columns;
     constexpr double height = top + inner_height + bottom;
     const int rows = (static_cast<int>(chart.panels.size()) + columns - 1) / columns;
     drawing d(whole, head + rows * height, chart.about);
-    d.legend(chart.panels, 20, 18);
+    d.legend(legend, 20, 18);
     for (std::size_t i = 0; i != chart.panels.size(); ++i) {
         const panel& p = chart.panels[i];
         const range y_range = range_of({p}, &mark::low, &mark::high);
@@ -259,14 +301,16 @@ std::string to_svg(const dot_chart& chart) {
     if (!values || chart.rows.empty()) {
         return {};
     }
-    constexpr double left = 250, gap = 26, head = 28, top = 44, bottom = 44, row_height = 26, whole = 980;
+    constexpr double left = 270, gap = 26, top = 44, bottom = 44, row_height = 26, whole = 980;
+    const auto legend = legend_of(chart.panels, whole - 20);
+    const double head = head_of(legend);
     const auto panels = static_cast<double>(chart.panels.size());
     const double width = (whole - left - gap * (panels - 1) - 14) / panels;
     const double height = row_height * static_cast<double>(chart.rows.size());
     const double low = std::exp2(std::floor(std::log2(std::min(values.low, 0.9))));
     const double high = std::exp2(std::ceil(std::log2(std::max(values.high, 1.1))));
     drawing d(whole, head + top + height + bottom, chart.about);
-    d.legend(chart.panels, 20, 18);
+    d.legend(legend, 20, 18);
     const double y1 = head + top;
     const double y0 = y1 + height;
     for (std::size_t r = 0; r != chart.rows.size(); ++r) {
@@ -327,13 +371,30 @@ std::string plot_style() {
 )";
 }
 
-std::string svg_file(const std::string& svg) {
-    const std::size_t inside = svg.find('\n');
-    if (inside == std::string::npos) {
+std::string svg_file(const std::vector<std::string>& charts) {
+    std::string inside;
+    double width = 0;
+    double height = 0;
+    for (const std::string& chart : charts) {
+        double w = 0;
+        double h = 0;
+        const std::size_t box = chart.find("viewBox=");
+        const std::size_t first = chart.find('\n');  // what stands between the <svg> and the </svg>
+        const std::size_t last = chart.rfind("</svg>");
+        if (box == std::string::npos || std::sscanf(chart.c_str() + box, "viewBox=\"0 0 %lf %lf\"", &w, &h) != 2) {
+            continue;
+        }
+        inside += "<g transform=\"translate(0 " + plain(height) + ")\">" + chart.substr(first, last - first) + "</g>\n";
+        width = std::max(width, w);
+        height += h;
+    }
+    if (inside.empty()) {
         return {};
     }
-    return svg.substr(0, inside) + "\n<style>\n" + plot_style() + "</style>\n" +
-           "<rect class=\"back\" width=\"100%\" height=\"100%\"/>" + svg.substr(inside);
+    const std::string size = "width=\"" + plain(width) + "\" height=\"" + plain(height) + '"';
+    return "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" " + size + " viewBox=\"0 0 " + plain(width) + ' ' +
+           plain(height) + "\">\n<style>\n" + plot_style() + "</style>\n<rect class=\"back\" width=\"100%\" " +
+           "height=\"100%\"/>\n" + inside + "</svg>\n";
 }
 
 }  // namespace bench

@@ -58,8 +58,8 @@ std::string to_svg(const dot_chart& chart);
 
 /// The style sheet of all charts, for light and dark surroundings.
 std::string plot_style();
-/// A chart of to_svg as a file that stands alone.
-std::string svg_file(const std::string& svg);
+/// Charts of to_svg, one below the other, as a file that stands alone. Empty ones are left out; empty if all are.
+std::string svg_file(const std::vector<std::string>& charts);
 
 }  // namespace bench
 #endif

@@ -1,5 +1,7 @@
 # weir (BSL-1.0). Every header compiles by itself, and all of them together in either order, without a warning.
-# Usage: cmake -D ROOT=<source folder> -D COMPILER=<path> -D FLAGS=<list> -D SCRATCH=<folder> -P cmake/check_headers.cmake
+# Usage: cmake -D ROOT=<source folder> -D COMPILER=<path> -D FLAGS=<list> -D SCRATCH=<folder> [-D PUBLIC=ON]
+#              -P cmake/check_headers.cmake
+# PUBLIC: by themselves only those that users include, not those in detail/.
 cmake_minimum_required(VERSION 3.24)
 file(GLOB_RECURSE headers RELATIVE ${ROOT}/include ${ROOT}/include/weir/*.hpp)
 if(NOT headers)
@@ -19,7 +21,19 @@ function(compiles what headers)
   endif()
 endfunction()
 
-foreach(header IN LISTS headers)
+# A bridge to a library that is not there cannot be judged.
+file(WRITE ${SCRATCH}/probe.cpp "#include <fmt/format.h>\n")
+execute_process(COMMAND ${COMPILER} ${FLAGS} -fsyntax-only ${SCRATCH}/probe.cpp RESULT_VARIABLE no_fmt OUTPUT_QUIET ERROR_QUIET)
+if(NOT no_fmt EQUAL 0)
+  message(STATUS "without weir/with/fmt.hpp: there is no <fmt/format.h>")
+  list(REMOVE_ITEM headers weir/with/fmt.hpp)
+endif()
+
+set(alone ${headers})
+if(PUBLIC)
+  list(FILTER alone EXCLUDE REGEX "/detail/")
+endif()
+foreach(header IN LISTS alone)
   compiles(${header} ${header})
 endforeach()
 compiles("all, sorted" "${headers}")
@@ -30,5 +44,6 @@ if(broken)
   list(JOIN broken "\n  " broken)
   message(FATAL_ERROR "headers that do not compile cleanly:\n  ${broken}")
 endif()
-list(LENGTH headers count)
-message(STATUS "${count} headers, alone and together: no warning")
+list(LENGTH alone by_itself)
+list(LENGTH headers together)
+message(STATUS "${by_itself} headers alone, ${together} together: no warning")

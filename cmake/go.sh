@@ -10,9 +10,10 @@ usage: sh cmake/go.sh test              build and run every test
        sh cmake/go.sh asan              the same under the address and undefined behaviour sanitizers
        sh cmake/go.sh model [--long]    explore small programs in every way that the memory model allows; --long: with
                                         bounds for a night instead of minutes
-       sh cmake/go.sh bench [--full] [--markdown=FILE] [--svg=FILE] [file...]
+       sh cmake/go.sh bench [--full] [--only=map|stats] [--markdown=FILE] [--svg=FILE] [file...]
                                         count the words of these files (of all headers in /usr/include) with every
-                                        concurrent map there is, measure them, and write a report; --full: every load
+                                        concurrent map there is, measure them and the statistics beside their peers, and
+                                        write a report; --full: every load
 END
     exit 2
 }
@@ -46,12 +47,12 @@ packages="g++ cmake ninja-build"
 commands="c++ cmake ninja"
 case $what in
 test)
-    packages="$packages libgtest-dev pkg-config"
+    packages="$packages libgtest-dev libfmt-dev pkg-config"
     # An unattended run checks the headers with every compiler that the library promises.
     [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;
 tsan | asan)
-    packages="$packages libgtest-dev clang-19 libclang-rt-19-dev"
+    packages="$packages libgtest-dev libfmt-dev clang-19 libclang-rt-19-dev"
     commands="cmake ninja clang++-19"
     ;;
 model)
@@ -60,7 +61,7 @@ model)
     [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;
 bench)
-    packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev"
+    packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev prometheus-cpp-dev"
     ;;
 esac
 
@@ -111,9 +112,27 @@ install_with_apt() {
         -q --no-install-recommends --no-remove -y "$@"
 }
 
+# One test has Prometheus' own tool read what we write, where it is there. An unattended run fetches it: out of its package, for
+# installing that one would start a service.
+fetch_promtool() {
+    tools=$root/build/tools
+    PATH=$PATH:$tools/usr/bin
+    export PATH
+    ! command -v promtool >/dev/null 2>&1 || return 0
+    say "missing: promtool; taking it out of the package prometheus, which is not installed"
+    mkdir -p "$tools"
+    (
+        cd "$tools"
+        apt-get -q download prometheus || { as_root apt-get update -qq && apt-get -q download prometheus; }
+        dpkg-deb -x prometheus_*.deb .
+        rm -rf prometheus_*.deb etc lib var usr/share usr/bin/prometheus
+    )
+}
+
 require_peers=OFF # where peers cannot be installed, one that is not there has no row
 if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; then
     install_with_apt
+    case $what in test | tsan | asan) [ -z "$ci" ] || fetch_promtool ;; esac
 fi
 
 for command in $commands; do

@@ -6,7 +6,10 @@
 #include <weir/base/expected.hpp>
 #include <weir/base/hash.hpp>
 #include <weir/base/hazard_pointer.hpp>
+#include <weir/base/metrics.hpp>
 #include <weir/base/version.hpp>
 #include <weir/data/lock_free_map.hpp>
+#include <weir/data/stats.hpp>
+#include <weir/data/stats_registry.hpp>
 
 #endif

@@ -17,11 +17,11 @@ stand_in() {
     printf '#!/bin/sh\n%s\n' "$2" >"$here/bin/$1"
     chmod +x "$here/bin/$1"
 }
-for real in sh cat env sed grep head dirname getconf; do
+for real in sh cat env sed grep head dirname getconf mkdir rm; do
     ln -s "$(command -v $real)" bin/$real
 done
 noted='printf "%s\n" "${0##*/} $*" >>"$LOG"; if read -r answer; then echo "read $answer" >>"$LOG"; fi'
-for name in ninja c++ clang++-19 ctest apt-get; do stand_in $name "$noted"; done
+for name in ninja c++ clang++-19 ctest apt-get dpkg-deb; do stand_in $name "$noted"; done
 stand_in cmake '[ "$1" != --version ] || { echo "cmake version ${CMAKE_IS:-3.25.1}"; exit; }
 '"$noted"'; [ "$1" != --build ] || exit "${BUILD_FAILS:-0}"'
 stand_in id 'echo "${USER_IS:-0}"'
@@ -59,7 +59,7 @@ logged() { grep -qxF -e "$1" "$log" || fail "not called: $1"; }
 not_logged() { ! grep -q -e "$1" "$log" || fail "called: $1"; }
 says() { grep -qF -e "$1" said || fail "not said: $1"; }
 
-all_for_test="g++ cmake ninja-build libgtest-dev pkg-config"
+all_for_test="g++ cmake ninja-build libgtest-dev libfmt-dev pkg-config"
 install="apt-get -o DPkg::Lock::Timeout=300 install -q --no-install-recommends --no-remove -y"
 
 case $case in
@@ -76,7 +76,7 @@ installs_what_is_missing_and_only_that)
     go "INSTALLED=g++ ninja-build pkg-config" -- test
     ends_with 0
     logged "apt-get update -qq"
-    logged "$install cmake libgtest-dev"
+    logged "$install cmake libgtest-dev libfmt-dev"
     logged "ctest --preset test"
     ;;
 installs_nothing_when_nothing_is_missing)
@@ -95,7 +95,7 @@ never_lets_apt_remove_a_package)
 without_root_it_prints_the_line_and_stops_with_status_2)
     go USER_IS=1000 "INSTALLED=g++" -- tsan
     ends_with 2
-    says "apt-get update && apt-get install --no-install-recommends --no-remove -y cmake ninja-build libgtest-dev clang-19 libclang-rt-19-dev"
+    says "apt-get update && apt-get install --no-install-recommends --no-remove -y cmake ninja-build libgtest-dev libfmt-dev clang-19 libclang-rt-19-dev"
     not_logged .
     ;;
 takes_sudo_where_it_needs_no_password)
@@ -163,6 +163,28 @@ takes_every_promised_compiler_where_nobody_waits)
         logged "cmake --preset $what -D WEIR_REQUIRE_TOOLS=ON"
     done
     [ "$(grep -c '^apt-get.* install .* clang-16 clang-19$' "$log")" -eq 2 ] || fail "not both times clang"
+    ;;
+fetches_promtool_without_its_service_where_nobody_waits)
+    for what in test tsan; do
+        go CI=true -- $what
+        ends_with 0
+        logged "apt-get -q download prometheus"
+        logged "dpkg-deb -x prometheus_*.deb ."
+        not_logged 'apt-get.* install .*prometheus'
+        : >"$log"
+    done
+    mkdir -p tree/build/tools/usr/bin
+    cp bin/ninja tree/build/tools/usr/bin/promtool
+    go CI=true -- test
+    ends_with 0
+    not_logged download
+    rm tree/build/tools/usr/bin/promtool
+    for what in test asan; do
+        go -- $what
+        ends_with 0
+    done
+    go CI=true -- model
+    not_logged download
     ;;
 hands_files_to_the_bench_from_where_it_was_called)
     go -- bench "one file" two

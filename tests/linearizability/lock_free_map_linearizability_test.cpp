@@ -55,24 +55,24 @@ private:
     std::uint64_t number_;
 };
 
-/// All hot keys in one bucket, whatever its size.
-struct same_hash {
+/// Spreads the keys, or has all hot keys in one bucket, whatever its size.
+struct hot_hash {
+    bool crowded = false;
     std::size_t operator()(std::uint64_t key) const noexcept {
         stumble(16);
-        return key < filler ? 7 : key;
+        return crowded && key < filler ? 7 : std::hash<std::uint64_t>{}(key);
     }
 };
+constexpr hot_hash spread{};
+constexpr hot_hash crowded{.crowded = true};
 
-using numbers = weir::lock_free_map<std::uint64_t, std::uint64_t, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
-using wide_numbers = weir::lock_free_map<std::uint64_t, wide_number, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
-using node_numbers = weir::lock_free_map<std::uint64_t, node_number, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
-using stamped_numbers = weir::lock_free_map<node_number, std::uint64_t, stumbling_hash<std::uint64_t>, stumbling_equal<std::uint64_t>>;
-using crowded = weir::lock_free_map<std::uint64_t, std::uint64_t, same_hash, stumbling_equal<std::uint64_t>>;
-using crowded_nodes = weir::lock_free_map<std::uint64_t, node_number, same_hash, stumbling_equal<std::uint64_t>>;
-using crowded_stamped = weir::lock_free_map<node_number, std::uint64_t, same_hash, stumbling_equal<std::uint64_t>>;
-static_assert(in_stamped_nodes<stamped_numbers> && in_stamped_nodes<crowded_stamped>);
-static_assert(in_slots<numbers> && in_slots<crowded>);
-static_assert(in_nodes<node_numbers> && in_nodes<crowded_nodes> && in_nodes<wide_numbers>);
+template <class Key, class Value>
+using hot_map = weir::lock_free_map<Key, Value, hot_hash, stumbling_equal<std::uint64_t>>;
+using numbers = hot_map<std::uint64_t, std::uint64_t>;
+using wide_numbers = hot_map<std::uint64_t, wide_number>;
+using node_numbers = hot_map<std::uint64_t, node_number>;
+using stamped_numbers = hot_map<node_number, std::uint64_t>;
+static_assert(in_slots<numbers> && in_stamped_nodes<stamped_numbers> && in_nodes<node_numbers> && in_nodes<wide_numbers>);
 
 struct plan_of_round {
     std::uint64_t hot_keys;
@@ -111,8 +111,8 @@ void shake(Map& map, std::uint64_t first, random_numbers& dice, std::atomic<std:
 }
 
 template <class Map>
-void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) {
-    Map map({.capacity = seed % 4, .seed = seed, .shrink_at = seed % 2 == 0 ? 0.25 : 0.125});
+void play(plan_of_round const& round, hot_hash hash, std::uint64_t seed, judged_so_far& total) {
+    Map map({.capacity = seed % 4, .seed = seed, .shrink_at = seed % 2 == 0 ? 0.25 : 0.125}, hash);
     std::atomic<std::size_t> playing{round.threads};
     interruptions often;
     std::vector<std::vector<map_timed_call>> recorded(round.threads + 1);
@@ -166,7 +166,7 @@ void play(plan_of_round const& round, std::uint64_t seed, judged_so_far& total) 
 }
 
 template <class Map>
-void play_all(std::size_t rounds) {
+void play_all(hot_hash hash, std::size_t rounds) {
     const std::array<plan_of_round, 7> plans{{
         {1, 8, 60, 2, 400},
         {1, 8, 80, 0, 0, 1},
@@ -178,7 +178,7 @@ void play_all(std::size_t rounds) {
     }};
     judged_so_far total;
     for (std::size_t i = 0; i < scaled(rounds, plans.size()); ++i) {
-        play<Map>(plans[i % plans.size()], run_seed() + i, total);
+        play<Map>(plans[i % plans.size()], hash, run_seed() + i, total);
         if (testing::Test::HasFatalFailure()) {
             return;
         }
@@ -209,29 +209,29 @@ INSTANTIATE_TEST_SUITE_P(mode, lock_free_map_linearizability,
 }  // namespace
 
 TEST_P(lock_free_map_linearizability, calls_on_hot_keys_take_effect_one_after_the_other_while_the_table_grows) {
-    play_all<numbers>(84);
+    play_all<numbers>(spread, 56);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_hot_nodes_take_effect_one_after_the_other_while_the_table_grows) {
-    play_all<node_numbers>(63);
+    play_all<node_numbers>(spread, 42);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_hot_values_in_place_take_effect_one_after_the_other_while_the_table_grows) {
-    play_all<stamped_numbers>(63);
+    play_all<stamped_numbers>(spread, 42);
 }
 
 TEST_P(lock_free_map_linearizability, calls_with_values_of_many_words_take_effect_one_after_the_other) {
-    play_all<wide_numbers>(42);
+    play_all<wide_numbers>(spread, 28);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_keys_of_one_hash_take_effect_one_after_the_other) {
-    play_all<crowded>(63);
+    play_all<numbers>(crowded, 42);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_nodes_of_one_hash_take_effect_one_after_the_other) {
-    play_all<crowded_nodes>(49);
+    play_all<node_numbers>(crowded, 35);
 }
 
 TEST_P(lock_free_map_linearizability, calls_on_values_in_place_of_one_hash_take_effect_one_after_the_other) {
-    play_all<crowded_stamped>(63);
+    play_all<stamped_numbers>(crowded, 42);
 }

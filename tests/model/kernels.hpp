@@ -5,6 +5,7 @@
 #include "engine/mutants.hpp"
 
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,14 +29,9 @@ inline std::vector<kernel>& kernels() {
     return all;
 }
 
-inline bool add_kernel(char const* suite, char const* name, void (*body)(), options with) {
-    kernels().push_back({suite, name, body, std::move(with)});
-    return true;
-}
-
 /// Explores it to the end of its bounds: whatever stays unexplored is a failure too. With WEIR_MODEL_LONG in the environment
 /// the bounds are wider, and time ends the search.
-inline void check_kernel(void (*body)(), options with) {
+inline void check_kernel(std::function<void()> const& body, options with) {
     const bool wide = std::getenv("WEIR_MODEL_LONG") != nullptr;
     if (with.how == strategy::exhaustive) {
         with.max_seconds = 600;  // a slow machine is no reason to leave something out
@@ -54,16 +50,35 @@ inline void check_kernel(void (*body)(), options with) {
     }
 }
 
+/// A test of what is not a kernel for mutants: known to GoogleTest like one that TEST defines, which costs more to compile.
+inline void add_exploration(char const* suite, std::string const& name, std::function<void()> body, options const& with,
+                            char const* file, int line) {
+    class exploration : public ::testing::Test {
+    public:
+        exploration(std::function<void()> body, options with) : body_(std::move(body)), with_(std::move(with)) {}
+        void TestBody() override { check_kernel(body_, with_); }
+
+    private:
+        std::function<void()> body_;
+        options with_;
+    };
+    ::testing::RegisterTest((std::string("model_") + suite).c_str(), name.c_str(), nullptr, nullptr, file, line,
+                            [body = std::move(body), with]() -> ::testing::Test* { return new exploration(body, with); });
+}
+
+inline bool add_kernel(char const* suite, std::string const& name, std::function<void()> body, char const* file, int line,
+                       options const& with) {
+    kernels().push_back({suite, name, body, with});
+    add_exploration(suite, name, std::move(body), with, file, line);
+    return true;
+}
+
 }  // namespace weir_model
 
 #define WEIR_MODEL_KERNEL(suite, kernel_name, ...)                                                                     \
     static void suite##_##kernel_name##_kernel();                                                                      \
-    static ::weir_model::options suite##_##kernel_name##_options() { return __VA_ARGS__; }                             \
     [[maybe_unused]] static const bool suite##_##kernel_name##_added = ::weir_model::add_kernel(                       \
-        #suite, #kernel_name, &suite##_##kernel_name##_kernel, suite##_##kernel_name##_options());                     \
-    TEST(model_##suite, kernel_name) {                                                                                 \
-        ::weir_model::check_kernel(&suite##_##kernel_name##_kernel, suite##_##kernel_name##_options());                \
-    }                                                                                                                  \
+        #suite, #kernel_name, &suite##_##kernel_name##_kernel, __FILE__, __LINE__, __VA_ARGS__);                       \
     static void suite##_##kernel_name##_kernel()
 
 #endif

@@ -226,43 +226,9 @@ private:
     /// Four stamps for each step: of what reads the same, setting up comes before the threads, they before the end.
     [[nodiscard]] std::uint64_t stamp(std::uint64_t step) const noexcept { return 4 * (still_ != 0 ? still_ : step) + part_; }
 
-    action& record(action a) {
-        require(count_ < most_calls, "the kernel makes more calls than a caller records");
-        timed* at = nullptr;
-        {
-            const outside here;
-            at = ::new (static_cast<void*>(memory_ + count_ * sizeof(timed))) timed{stamp(now()), 0, thread_, a};
-            open_ = true;
-        }
-        const bool timed_exactly = still_ == 0;  // else time says nothing, and the search need not try each order of calls
-        if (timed_exactly) {
-            begin_interval();
-        }
-        bool made = true;
-        try {
-            weir_test::make_call(*map_, at->action);
-        } catch (std::bad_alloc const&) {
-            made = false;
-            at->action.yes = false;
-            at->action.seen.reset();
-        }
-        const interval took = timed_exactly ? end_interval() : interval{};
-        open_ = false;
-        if (made) {
-            const outside here;
-            at->called = stamp(took.first);
-            at->returned = stamp(took.last);
-            ++count_;
-        }
-        return at->action;
-    }
+    action& record(action a);
     /// What was seen of a key by other means.
-    void saw(number key, std::optional<number> value) {
-        const outside here;
-        ::new (static_cast<void*>(memory_ + count_ * sizeof(timed)))
-            timed{stamp(now()), stamp(now()), thread_, {.call = call::find, .key = key, .seen = value}};
-        ++count_;
-    }
+    void saw(number key, std::optional<number> value);
     [[nodiscard]] timed const& operator[](std::size_t i) const noexcept {
         return *std::launder(reinterpret_cast<timed const*>(memory_ + i * sizeof(timed)));
     }
@@ -279,21 +245,8 @@ private:
 /// A map from its beginning to its end, and who calls it.
 class map_scene {
 public:
-    map_scene(precedence order, weir::hazard_pointer_mode mode) : order_(order) {
-        weir::hazard_pointer_default_domain().reset(mode);
-        map_ = new kernel_map({.capacity = 0, .seed = key_places::seed});
-        for (std::uint32_t i = 0; i < callers_.size(); ++i) {
-            callers_[i].map_ = map_;
-            callers_[i].thread_ = i;
-            callers_[i].part_ = i == 0 ? 0 : i + 1 < callers_.size() ? 1 : 2;
-        }
-    }
-    ~map_scene() {
-        if (all_ended_) {
-            delete map_;
-            weir::hazard_pointer_default_domain().reset(weir::hazard_pointer_mode::seq_cst);
-        }
-    }
+    map_scene(precedence order, weir::hazard_pointer_mode mode);
+    ~map_scene();
     map_scene(map_scene const&) = delete;
     map_scene& operator=(map_scene const&) = delete;
 
@@ -309,11 +262,7 @@ public:
         }
     }
     /// Entries with tags of their own: no slot is left in the bucket, the values are 80 and more.
-    void has_a_full_bucket(unsigned sixteenth = 0) {
-        for (unsigned n = 8; n < 8 + slots; ++n) {
-            before().insert(key_at(sixteenth, n), 72 + n);
-        }
-    }
+    void has_a_full_bucket(unsigned sixteenth = 0);
 
     /// Does what it can with so many allocations; the next ones fail.
     template <class F>
@@ -328,204 +277,49 @@ public:
     }
 
     /// A table of eight buckets is linked behind one of four, and no bucket is moved yet.
-    void has_begun_to_grow() {
-        with_allocations(1, [&] { map().reserve(need_8_buckets); });  // not of the first piece of the new table
-    }
+    void has_begun_to_grow();
     /// As before, but that the first bucket is the only one that is still to be moved.
-    void has_only_one_bucket_left_to_move() {
-        has_begun_to_grow();
-        for (int i = 0; i < 3; ++i) {
-            before().erase(key_at(4, 15));  // not there: in the second bucket
-        }
-    }
+    void has_only_one_bucket_left_to_move();
 
     /// A table of eight buckets, which may shrink.
-    void has_eight_buckets() {
-        map().reserve(need_8_buckets);
-        with_allocations(0, [&] { map().shrink_to_fit(); });  // lowers the floor, and does no more
-    }
+    void has_eight_buckets();
     /// A table of four buckets is linked behind one of eight, and no bucket is moved yet.
-    void has_begun_to_shrink() {
-        with_allocations(1, [&] { map().shrink_to_fit(); });
-    }
+    void has_begun_to_shrink();
     /// As before, but that the first two buckets, which have one child, are the only ones that are still to be moved.
-    void has_only_two_buckets_left_to_move() {
-        has_begun_to_shrink();
-        with_allocations(0, [&] { map().shrink_to_fit(); });  // each time one bucket is chosen to be moved: now both have been
-        for (int i = 0; i < 6; ++i) {
-            before().erase(key_at(15, 15));  // not there: in the last bucket
-        }
-    }
+    void has_only_two_buckets_left_to_move();
+
+    /// What a thread does. Not a template's parameter: there are hundreds of them to compile.
+    using script = std::function<void(caller&)>;
 
     /// Runs one function for each thread, the last one in this thread. Whether all have ended: else one is frozen.
-    template <class... Threads>
-    bool play(Threads... threads) {
-        static_assert(sizeof...(Threads) + 2 <= std::tuple_size_v<decltype(callers_)>);
-        stop_the_clock();
-        std::size_t next = 1;
-        // On the heap: a frozen thread has read it, and no later frame of this thread may be taken for a race with that.
-        std::unique_ptr<std::tuple<part<Threads>...>> parts(
-            new std::tuple<part<Threads>...>{part<Threads>{threads, callers_[next++]}...});
-        all_ended_ = std::apply([](auto&... each) { return together(each...); }, *parts);
-        if (!all_ended_) {
-            static_cast<void>(parts.release());
-        }
-        return all_ended_;
-    }
+    bool play(script one, script two = nullptr, script three = nullptr);
 
     /// Runs `first` in its own thread until it has ended or is frozen, then `second` in this thread: for long ones, of which
     /// each step meets each other too often.
-    template <class First, class Second>
-    bool play_in_turn(First first, Second second) {
-        const auto* const kept = new part<First>{std::move(first), callers_[1]};  // see above
-        thread one([kept] { (*kept)(); });
-        all_ended_ = one.join();
-        if (all_ended_) {
-            delete kept;
-        }
-        second(callers_[2]);
-        return all_ended_;
-    }
+    bool play_in_turn(script first, script const& second);
 
     /// Looks at everything that is there, and judges.
-    void judge() {
-        look_at_all();
-        const char* wrong = nullptr;
-        {
-            const outside here;
-            wrong = unexplained();
-        }
-        if (wrong != nullptr) {
-            require(false, wrong);
-        }
-    }
+    void judge();
 
 private:
     using timed = weir_test::map_timed_call;
     using action = weir_test::map_action;
-    template <class Thread>
     struct part {
-        Thread thread;
+        script thread;
         caller& me;
         void operator()() const { thread(me); }
     };
     static constexpr std::uint64_t any_time = std::numeric_limits<std::uint64_t>::max();
 
-    void stop_the_clock() {
-        if (order_ == precedence::causal) {
-            const std::uint64_t begun = now();
-            for (std::size_t i = 1; i + 1 < callers_.size(); ++i) {
-                callers_[i].still_ = begun;
-            }
-        }
-    }
+    void stop_the_clock();
 
-    void look_at_all() {
-        std::array<std::pair<std::uint64_t, std::uint64_t>, 32> there{};
-        std::size_t count = 0;
-        bool whole = true;
-        try {
-            map_->for_each([&](std::uint64_t key, std::uint64_t value) {
-                require(count < there.size(), "the kernel stores more entries than can be looked at");
-                for (std::size_t i = 0; i < count; ++i) {
-                    require(there[i].first != key, "a key is in the map twice");
-                }
-                there[count++] = {key, value};
-            });
-        } catch (std::bad_alloc const&) {
-            whole = false;
-        }
-        require(!all_ended_ || !whole || map_->size() == count, "size() is the number of entries, when all is at rest");
-        std::array<std::uint64_t, 32> keys{};
-        const auto [all, asked] = mentioned(keys);
-        for (std::size_t i = 0; whole && i < all; ++i) {
-            std::optional<std::uint64_t> value;
-            for (std::size_t j = 0; j < count; ++j) {
-                if (there[j].first == keys[i]) {
-                    value = there[j].second;
-                }
-            }
-            after().saw(keys[i], value);
-        }
-        for (std::size_t i = 0; i < asked; ++i) {
-            after().find(keys[i]);
-        }
-    }
+    void look_at_all();
     /// The keys of all calls, those of the threads first: how many there are, and how many of the threads.
-    std::pair<std::size_t, std::size_t> mentioned(std::array<std::uint64_t, 32>& keys) const {
-        const outside here;
-        std::size_t count = 0;
-        const auto take = [&](caller const& from) {
-            for (std::size_t i = 0; i < from.count_ + (from.open_ ? 1U : 0U); ++i) {
-                const std::uint64_t key = from[i].action.key;
-                bool known = false;
-                for (std::size_t j = 0; j < count; ++j) {
-                    known = known || keys[j] == key;
-                }
-                if (!known && count < keys.size()) {
-                    keys[count++] = key;
-                }
-            }
-        };
-        for (std::size_t i = 1; i + 1 < callers_.size(); ++i) {
-            take(callers_[i]);
-        }
-        const std::size_t asked = count;
-        take(callers_.front());
-        return {count, asked};
-    }
+    std::pair<std::size_t, std::size_t> mentioned(std::array<std::uint64_t, 32>& keys) const;
 
     /// What is wrong with the history, as text that stays; null if nothing is.
-    const char* unexplained() const {
-        std::vector<timed> calls;
-        timed const* open = nullptr;
-        for (caller const& c : callers_) {
-            for (std::size_t i = 0; i < c.count_; ++i) {
-                calls.push_back(c[i]);
-            }
-            if (c.open_) {
-                open = &c[c.count_];
-            }
-        }
-        static char text[4096];
-        std::string first;
-        if (fits(calls, first)) {
-            return nullptr;
-        }
-        if (open != nullptr) {  // a frozen thread is inside this call, which may have had its effect, and any answer
-            std::vector<std::optional<std::uint64_t>> seen{std::nullopt, open->action.value};
-            for (timed const& c : calls) {
-                if (c.action.key == open->action.key && c.action.value != 0) {
-                    seen.push_back(c.action.value);
-                }
-            }
-            for (auto const& s : seen) {
-                for (const bool yes : {false, true}) {
-                    auto with = calls;
-                    with.push_back(*open);
-                    with.back().returned = any_time;
-                    with.back().action.seen = s;
-                    with.back().action.yes = yes;
-                    std::string ignored;
-                    if (fits(with, ignored)) {
-                        return nullptr;
-                    }
-                }
-            }
-        }
-        std::memcpy(text, first.c_str(), std::min(first.size() + 1, sizeof text - 1));
-        return text;
-    }
-    static bool fits(std::vector<timed> const& calls, std::string& why_not) {
-        const auto judged = weir_test::judge_each_key(calls, weir_test::map_entry{}, [](action const& a) { return a.key; });
-        if (judged.found.is == weir_test::verdict::linearizable) {
-            return true;
-        }
-        std::ostringstream text;
-        text << judged;
-        why_not = text.str();
-        return false;
-    }
+    const char* unexplained() const;
+    static bool fits(std::vector<timed> const& calls, std::string& why_not);
 
     precedence order_;
     kernel_map* map_ = nullptr;  // on the heap: a frozen thread goes on using it
@@ -533,73 +327,56 @@ private:
     std::array<caller, 5> callers_;  // before; up to three threads; after
 };
 
-inline void run_scene(void (*body)(map_scene&), precedence order, weir::hazard_pointer_mode mode) {
-    map_scene scene(order, mode);
-    body(scene);
-    scene.judge();
-}
+void run_scene(void (*body)(map_scene&), precedence order, weir::hazard_pointer_mode mode);
 
 /// The same, where even the scene may get no memory: then there is nothing to see.
-inline void run_scene_out_of_memory(void (*body)(map_scene&)) {
-    try {
-        run_scene(body, precedence::in_time, weir::hazard_pointer_mode::seq_cst);
-    } catch (std::bad_alloc const&) {
-    }
-}
+void run_scene_out_of_memory(void (*body)(map_scene&));
 
-/// The same bounds where time orders the calls.
-[[nodiscard]] inline options without_stale_reads(options with) {
-    with.stale_reads = 0;
-    return with;
-}
+
+using map_scene_body = void (*)(map_scene&);
+
+// Adds the explorations of a kernel to the tests of the program; see the macros below.
+bool add_map_kernel(char const* suite, char const* name, map_scene_body body, char const* file, int line,
+                           options const& with);
+bool add_map_kernel_in_both_modes(char const* suite, char const* name, map_scene_body body, char const* file, int line,
+                                         options const& with);
+bool add_map_kernel_in_time(char const* suite, char const* name, map_scene_body body, char const* file, int line,
+                                   options const& with);
+bool add_map_kernel_out_of_memory(char const* suite, char const* name, map_scene_body body, char const* file, int line,
+                                         options const& with);
 
 }  // namespace WEIR_MAP_STORAGE
 }  // namespace weir_model
 
-// Not WEIR_MODEL_KERNEL and TEST themselves: those take the name of the suite as it is written.
-#define WEIR_MAP_KERNEL_OF(suite, name, ...) WEIR_MODEL_KERNEL(suite, name, __VA_ARGS__)
-#define WEIR_MAP_TEST_OF(suite, name) TEST(suite, name)
+#define WEIR_MAP_TEXT(text) WEIR_MAP_TEXT_OF(text)
+#define WEIR_MAP_TEXT_OF(text) #text
+#define WEIR_MAP_SCENE(add, suite, name, ...)                                                                          \
+    static void name##_scene(::weir_model::map_scene& scene);                                                          \
+    [[maybe_unused]] static const bool name##_added = ::weir_model::add(                                               \
+        WEIR_MAP_TEXT(WEIR_MAP_SUITE(suite)), #name, &name##_scene, __FILE__, __LINE__, __VA_ARGS__);                  \
+    static void name##_scene(::weir_model::map_scene& scene)
 
 // Explored with stale reads, also for each mutant; and once more without them, judged by time.
-#define WEIR_MAP_KERNEL(name, ...)                                                                                     \
-    static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map), name, __VA_ARGS__) {                                             \
-        ::weir_model::run_scene(name##_scene, ::weir_model::precedence::causal, weir::hazard_pointer_mode::seq_cst);   \
-    }                                                                                                                  \
-    WEIR_MAP_TEST_OF(WEIR_MAP_SUITE(model_lock_free_map), name##_in_time) {                                            \
-        ::weir_model::check_kernel(                                                                                    \
-            [] {                                                                                                       \
-                ::weir_model::run_scene(name##_scene, ::weir_model::precedence::in_time,                               \
-                                        weir::hazard_pointer_mode::seq_cst);                                           \
-            },                                                                                                         \
-            ::weir_model::without_stale_reads(__VA_ARGS__));                                                           \
-    }                                                                                                                  \
-    static void name##_scene(::weir_model::map_scene& scene)
+#define WEIR_MAP_KERNEL(name, ...) WEIR_MAP_SCENE(add_map_kernel, lock_free_map, name, __VA_ARGS__)
 
 // The same with both modes of hazard pointers.
 #define WEIR_MAP_KERNEL_IN_BOTH_MODES(name, ...)                                                                       \
-    static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map), name##_behind_a_barrier, __VA_ARGS__) {                          \
-        ::weir_model::run_scene(name##_scene, ::weir_model::precedence::causal, weir::hazard_pointer_mode::membarrier); \
-    }                                                                                                                  \
-    WEIR_MAP_KERNEL(name, __VA_ARGS__)
+    WEIR_MAP_SCENE(add_map_kernel_in_both_modes, lock_free_map, name, __VA_ARGS__)
 
 // One thread freezes for ever at each of its steps in turn, then nothing of what it uses can be given back.
 #define WEIR_MAP_PROGRESS_KERNEL(name)                                                                                 \
-    static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map_progress), name,                                                   \
-                      {.preemptions = 1, .stale_reads = 0, .freezes = 1, .max_steps = 4000, .check_leaks = false}) {   \
-        ::weir_model::run_scene(name##_scene, ::weir_model::precedence::in_time, weir::hazard_pointer_mode::seq_cst);  \
-    }                                                                                                                  \
-    static void name##_scene(::weir_model::map_scene& scene)
+    WEIR_MAP_SCENE(add_map_kernel_in_time, lock_free_map_progress, name,                                               \
+                   {.preemptions = 1, .stale_reads = 0, .freezes = 1, .max_steps = 4000, .check_leaks = false})
 
 // Each allocation fails in turn.
 #define WEIR_MAP_FAILURE_KERNEL(name)                                                                                  \
-    static void name##_scene(::weir_model::map_scene& scene);                                                          \
-    WEIR_MAP_KERNEL_OF(WEIR_MAP_SUITE(lock_free_map_out_of_memory), name,                                              \
-                      {.preemptions = 1, .stale_reads = 0, .allocation_failures = 1}) {                                \
-        ::weir_model::run_scene_out_of_memory(name##_scene);                                                           \
-    }                                                                                                                  \
-    static void name##_scene(::weir_model::map_scene& scene)
+    WEIR_MAP_SCENE(add_map_kernel_out_of_memory, lock_free_map_out_of_memory, name,                                    \
+                   {.preemptions = 1, .stale_reads = 0, .allocation_failures = 1})
+
+// TEST itself takes the name of the suite as it is written.
+#define WEIR_MAP_TEST_OF(suite, name) TEST(suite, name)
+
+// Of a map that the kernel makes itself.
+#define WEIR_MAP_KERNEL_OF(suite, name, ...) WEIR_MODEL_KERNEL(suite, name, __VA_ARGS__)
 
 #endif

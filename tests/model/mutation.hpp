@@ -3,6 +3,7 @@
 #define WEIR_TESTS_MODEL_MUTATION_HPP
 #include "kernels.hpp"
 
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -14,9 +15,10 @@ namespace weir_model {
 /// Explores all kernels of this program with each mutant of the headers. A survivor needs an excuse, and at most one mutant in
 /// twenty may have one; each line of the headers with an atomic operation is reached by a kernel, or listed in `beyond`.
 inline void check_mutants(std::vector<std::string> const& headers, std::vector<excuse> const& excuses = {},
-                          std::vector<unreached> const& beyond = {}) {
-    const mutation_report r = run_mutants(kernels(), headers, excuses, beyond, WEIR_MODEL_INCLUDE_FOLDER);
-    std::cout << r.table << r.sites << " sites, " << r.mutants << " mutants, " << r.killed << " killed, " << r.explained
+                          std::vector<unreached> const& beyond = {}, std::vector<killer> const& killers = {}) {
+    const mutation_report r = run_mutants(kernels(), headers, excuses, beyond, killers, WEIR_MODEL_INCLUDE_FOLDER,
+                                          std::getenv("WEIR_MODEL_LONG") != nullptr);
+    std::cout << r.sites << " sites, " << r.mutants << " mutants, " << r.killed << " killed, " << r.explained
               << " explained\n";
     for (std::string const& problem : r.problems) {
         ADD_FAILURE() << problem;

@@ -33,6 +33,7 @@ using shelf_test::book;
 using shelf_test::library;
 using shelf_test::reading;
 using shelf_test::shelf;
+using shelf_test::tally;
 using weir_test::scaled;
 
 #if defined(WEIR_TEST_OPENED)
@@ -165,6 +166,36 @@ LIBRARY_TEST(threads_that_end_give_back_what_they_had_in_every_library) {
     for (auto const& each : all) {
         each.domain->reclaim();
         EXPECT_EQ(each.domain->stats().pending, 0U);
+    }
+}
+
+// A library with lanes of its own has none among those of the statistic's maker: it writes beside them.
+LIBRARY_TEST(what_any_library_counts_in_a_statistic_of_another_is_in_it) {
+    const auto all = everyone();
+    for (auto const& maker : all) {
+        for (auto const& ends : all) {
+            tally* const t = maker.make_tally();
+            EXPECT_EQ(t->calls.value(), 0U);
+            EXPECT_EQ(t->requests.snapshot().requests, 0U);
+            const std::size_t times = scaled(2000);
+            weir_test::run_together(6, [&](std::size_t me) {
+                for (std::size_t i = 0; i < times; ++i) {
+                    all[me % 3].count(*t, 1 + i % 5);
+                    if (i % 64 == 0) {
+                        const auto seen = t->requests.snapshot();
+                        EXPECT_DOUBLE_EQ(seen.bytes, 2e9 * seen.duration.count());
+                    }
+                }
+            });
+            const auto seen = t->requests.snapshot();
+            EXPECT_EQ(seen.requests, 6 * times);
+            EXPECT_EQ(seen.success.count(), 6 * times);
+            EXPECT_EQ(seen.in_flight, 0U);
+            EXPECT_EQ(seen.lost, 0U);
+            EXPECT_DOUBLE_EQ(seen.bytes, static_cast<double>(2 * t->calls.value()));
+            EXPECT_EQ(t->calls.take(), t->calls.value());
+            ends.end_tally(t);
+        }
     }
 }
 

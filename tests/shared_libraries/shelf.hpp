@@ -2,8 +2,10 @@
 #ifndef WEIR_TESTS_SHARED_LIBRARIES_SHELF_HPP
 #define WEIR_TESTS_SHARED_LIBRARIES_SHELF_HPP
 #include <weir/base/hazard_pointer.hpp>
+#include <weir/data/stats.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -71,6 +73,18 @@ inline void use_own_domain() {
     (new book(1))->retire();
 }
 
+/// Statistics, in the lanes of the library that made them.
+struct tally {
+    weir::counter calls;
+    weir::request_stats<4> requests;
+};
+
+inline void count(tally& t, std::uint64_t n) {
+    t.calls.add(n);
+    const auto guard = t.requests.in_flight();
+    t.requests.record(std::chrono::nanoseconds{n}, 2 * n);
+}
+
 /// What a library can do, called through pointers: a direct call might be bound to another library's copy.
 struct library {
     weir::hazard_pointer_domain* domain;  // its default domain
@@ -80,11 +94,22 @@ struct library {
     void (*begin)(shelf&, reading&);
     void (*end)(reading&);
     void (*use_own_domain)();
+    tally* (*make_tally)();
+    void (*count)(tally&, std::uint64_t);
+    void (*end_tally)(tally*);
 };
 
 inline library this_library() noexcept {
-    return {
-        &weir::hazard_pointer_default_domain(), [] { return new shelf; }, &read, &write, &begin, &end, &use_own_domain};
+    return {&weir::hazard_pointer_default_domain(),
+            [] { return new shelf; },
+            &read,
+            &write,
+            &begin,
+            &end,
+            &use_own_domain,
+            [] { return new tally; },
+            &count,
+            [](tally* t) { delete t; }};
 }
 
 }  // namespace shelf_test

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <ostream>
 #include <string>
@@ -97,9 +98,8 @@ public:
     crew& operator=(crew const&) = delete;
     ~crew() { join_all(); }
 
-    template <class F>
-    void start(F work) {
-        threads_.emplace_back([this, work = std::move(work)]() mutable {
+    void start(std::function<void()> work) {
+        threads_.emplace_back([this, work = std::move(work)] {
             try {
                 work();
             } catch (...) {
@@ -131,8 +131,7 @@ private:
 };
 
 /// Runs `work(0) ... work(count - 1)` in threads that begin together, and waits for them.
-template <class F>
-void run_together(std::size_t count, F work) {
+inline void run_together(std::size_t count, std::function<void(std::size_t)> const& work) {
     gate begin;
     crew all;
     for (std::size_t i = 0; i < count; ++i) {

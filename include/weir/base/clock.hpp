@@ -50,6 +50,11 @@ template <class Clock, class Duration, class Rep, class Period>
 [[nodiscard]] constexpr std::chrono::time_point<Clock, Duration> saturating_add(
     std::chrono::time_point<Clock, Duration> t, std::chrono::duration<Rep, Period> d) noexcept;
 
+/// b - a in nanoseconds, or the largest or smallest number of them where that would overflow; for any clock's ticks.
+template <class Clock, class Duration>
+[[nodiscard]] constexpr std::chrono::nanoseconds saturating_between(std::chrono::time_point<Clock, Duration> a,
+                                                                    std::chrono::time_point<Clock, Duration> b) noexcept;
+
 /// The system's monotonic clock as of its last timer tick: a plain memory read, several times cheaper than
 /// std::chrono::steady_clock, with the same epoch and time points, so that the two compare.
 /// It stands still between ticks (1 to 4 ms apart on Linux, see CONFIG_HZ) and so lags steady_clock by up to one tick:
@@ -176,6 +181,24 @@ constexpr std::chrono::time_point<Clock, Duration> saturating_add(std::chrono::t
         }
         return time_point{Duration{static_cast<rep>(start + step)}};
     }
+}
+
+template <class Clock, class Duration>
+constexpr std::chrono::nanoseconds saturating_between(std::chrono::time_point<Clock, Duration> a,
+                                                      std::chrono::time_point<Clock, Duration> b) noexcept {
+    using std::chrono::nanoseconds;
+    const auto count = [](std::chrono::time_point<Clock, Duration> t) noexcept {
+        if constexpr (std::is_same_v<Duration, nanoseconds>) {
+            return t.time_since_epoch().count();
+        } else {
+            return detail::saturating_count<nanoseconds>(t.time_since_epoch());
+        }
+    };
+    nanoseconds::rep difference = 0;
+    if (__builtin_sub_overflow(count(b), count(a), &difference)) [[unlikely]] {
+        return a < b ? nanoseconds::max() : nanoseconds::min();
+    }
+    return nanoseconds{difference};
 }
 
 inline coarse_clock::time_point coarse_clock::now() noexcept {

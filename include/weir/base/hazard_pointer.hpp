@@ -4,6 +4,7 @@
 
 #include <weir/base/detail/hazard_record.hpp>
 #include <weir/base/detail/hazard_thread.hpp>
+#include <weir/base/metrics.hpp>
 
 #include <atomic>
 #include <cassert>
@@ -11,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -62,6 +64,12 @@ struct hazard_pointer_stats {
     std::size_t pending = 0;          // objects retired and not yet reclaimed
     std::size_t reclaimed = 0;        // objects reclaimed; those of sweep() are their container's to count
 };
+
+template <>
+inline constexpr auto stats_fields<hazard_pointer_stats> = std::tuple{
+    gauge_field("hazard_pointers", "hazard pointers in existence, used or not", &hazard_pointer_stats::hazard_pointers),
+    gauge_field("pending", "objects retired and not yet reclaimed", &hazard_pointer_stats::pending),
+    counter_field("reclaimed", "objects reclaimed", &hazard_pointer_stats::reclaimed)};
 
 /// What hazard pointers can protect: an object with one hazard_link (or hazard_pointer_obj_base), public and not
 /// virtual, for a virtual base is found through the object, which may be gone. Or an object that has none: then its own

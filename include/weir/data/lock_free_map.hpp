@@ -3,6 +3,7 @@
 #define WEIR_DATA_LOCK_FREE_MAP_HPP
 #include <weir/base/concepts.hpp>
 #include <weir/base/hash.hpp>
+#include <weir/base/metrics.hpp>
 #include <weir/data/detail/map_actions.hpp>
 
 #include <concepts>
@@ -14,6 +15,7 @@
 #include <span>
 #include <stdexcept>
 #include <stop_token>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -55,6 +57,19 @@ struct lock_free_map_stats {
     std::size_t pending_objects = 0;   // unlinked, not yet freed
     std::size_t pending_bytes = 0;     // and their size, without what the values own
 };
+
+template <>
+inline constexpr auto stats_fields<lock_free_map_stats> = std::tuple{
+    gauge_field("size", "entries", &lock_free_map_stats::size),
+    gauge_field("buckets", "buckets of the table", &lock_free_map_stats::buckets),
+    gauge_field("load", "entries per slot", &lock_free_map_stats::load),
+    gauge_field("longest_chain", "entries of the fullest bucket", &lock_free_map_stats::longest_chain),
+    gauge_field("overflowed", "entries that found no free slot", &lock_free_map_stats::overflowed),
+    counter_field("growths", "larger tables made", &lock_free_map_stats::growths),
+    counter_field("shrinks", "smaller tables made", &lock_free_map_stats::shrinks),
+    counter_field("failed_growths", "pieces of tables that could not be allocated", &lock_free_map_stats::failed_growths),
+    gauge_field("pending_objects", "objects unlinked and not yet freed", &lock_free_map_stats::pending_objects),
+    gauge_field("pending", "size of these", &lock_free_map_stats::pending_bytes, metric_unit::bytes)};
 
 enum class compute_result : unsigned char { unchanged, inserted, assigned, erased };
 

@@ -17,7 +17,7 @@
 namespace weir_model::engine {
 namespace {
 
-constexpr std::size_t unit = 16;
+constexpr std::size_t unit = arena_unit;
 constexpr std::size_t part = arena_size / (max_threads + 1);
 constexpr std::size_t small = 64;  // in units; larger blocks are not handed out again
 
@@ -40,31 +40,23 @@ arena_block* map_blocks() {
 }
 
 [[maybe_unused]] char* const memory = map_arena();
-arena_block* const blocks = map_blocks();
 
 struct heap {
     std::size_t used;               // of its part
     std::uintptr_t free[small];     // by units; the next one is kept in the memory itself
 } heaps[max_threads];
-std::uint32_t execution;
 std::uint32_t serial;
 std::size_t live, most;
 
-arena_block& block(std::uintptr_t address) noexcept { return blocks[(address - arena_begin) / unit]; }
+arena_block& block(std::uintptr_t address) noexcept { return arena_blocks[(address - arena_begin) / unit]; }
 
 }  // namespace
 
-arena_block const& block_at(std::uintptr_t address) noexcept {
-    arena_block& b = block(address);
-    if (b.execution != execution) {
-        b = {};
-        b.execution = execution;
-    }
-    return b;
-}
+arena_block* const arena_blocks = map_blocks();
+std::uint32_t arena_execution;
 
 void arena_begin_execution() noexcept {
-    ++execution;
+    ++arena_execution;
     serial = 0;
     live = most = 0;
     std::memset(static_cast<void*>(heaps), 0, sizeof heaps);
@@ -94,7 +86,7 @@ void* arena_allocate(std::size_t bytes, std::size_t alignment, std::uintptr_t pc
     ++serial;
     for (std::size_t i = 0; i < units; ++i) {
         block(at + i * unit) = {arena_block::alive, static_cast<std::uint8_t>(me), static_cast<std::uint32_t>(i == 0 ? units : 0),
-                                epoch_of(me), serial, execution};
+                                epoch_of(me), serial, arena_execution};
     }
     live += units * unit;
     most = most < live ? live : most;

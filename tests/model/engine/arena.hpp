@@ -25,7 +25,17 @@ struct arena_block {
     std::uint32_t execution;
 };
 
-[[nodiscard]] arena_block const& block_at(std::uintptr_t address) noexcept;
+inline constexpr std::size_t arena_unit = 16;
+extern arena_block* const arena_blocks;
+extern std::uint32_t arena_execution;
+[[nodiscard]] inline arena_block const& block_at(std::uintptr_t address) noexcept {
+    arena_block& b = arena_blocks[(address - arena_begin) / arena_unit];
+    if (b.execution != arena_execution) {
+        b = {};
+        b.execution = arena_execution;
+    }
+    return b;
+}
 
 void arena_begin_execution() noexcept;
 /// nullptr when an allocation failure was chosen.

@@ -11,7 +11,6 @@
 namespace weir_model::engine {
 namespace {
 
-knowledge knows[max_threads];
 vector_clock sc_view;     // what was known at seq_cst fences
 vector_clock heavy_view;  // what was known at the last heavy fence
 std::uint32_t heavy_fences;
@@ -62,19 +61,13 @@ void memory_thread(int id, int parent) noexcept {
 
 void memory_joined(int waiter, int ended) noexcept { learn(knows[waiter], knows[ended].happened, knows[ended].view); }
 
-std::uint32_t epoch_of(int thread) noexcept { return knows[thread].happened.at[thread]; }
-
-bool happened_before(int thread, std::uint32_t epoch, int observer) noexcept {
-    return epoch <= knows[observer].happened.at[thread];
-}
-
 location& location_at(std::uintptr_t address, int size) {
-    int& index = location_index(address, size);
+    std::int16_t& index = location_index(address, size);
     if (index < 0) {
         if (used == locations().size()) {
             fail("the engine has no room for more atomic objects");
         }
-        index = static_cast<int>(used++);
+        index = static_cast<std::int16_t>(used++);
         location& fresh = locations()[static_cast<std::size_t>(index)];
         fresh.address = address;
         fresh.size = size;

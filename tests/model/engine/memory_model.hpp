@@ -71,8 +71,11 @@ void memory_begin() noexcept;
 void memory_thread(int id, int parent) noexcept;
 /// `waiter` has seen `ended` end.
 void memory_joined(int waiter, int ended) noexcept;
-[[nodiscard]] std::uint32_t epoch_of(int thread) noexcept;
-[[nodiscard]] bool happened_before(int thread, std::uint32_t epoch, int observer) noexcept;
+inline knowledge knows[max_threads];  // of each thread
+[[nodiscard]] inline std::uint32_t epoch_of(int thread) noexcept { return knows[thread].happened.at[thread]; }
+[[nodiscard]] inline bool happened_before(int thread, std::uint32_t epoch, int observer) noexcept {
+    return epoch <= knows[observer].happened.at[thread];
+}
 
 /// The location of an atomic of `size` bytes, created or begun anew where needed.
 location& location_at(std::uintptr_t address, int size);

@@ -4,6 +4,7 @@
 #include "model.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace weir_model {
 struct kernel {
     std::string suite;
     std::string name;
-    void (*body)();
+    std::function<void()> body;
     options with;
 };
 
@@ -23,6 +24,7 @@ struct excuse {
     std::string line;
     std::string from, to;  // memory orders, as in "acq_rel"
     std::string reason;
+    char kind = 0;  // 'C': only if a compare-exchange succeeds, 'c': if it fails; 0: whatever it is
 };
 
 /// A line with an atomic operation that no kernel reaches, and why.
@@ -32,9 +34,15 @@ struct unreached {
     std::string reason;
 };
 
+/// A kernel that notices the mutants of some lines, and is therefore tried first: for those that few kernels notice.
+struct killer {
+    std::string header;
+    std::string line;    // a part of its text
+    std::string kernel;  // its name, in any suite
+};
+
 struct mutation_report {
     std::vector<std::string> problems;  // survivors without an excuse, excuses without a survivor, lines that nothing reaches
-    std::string table;                  // a line for each mutant
     std::size_t sites = 0;              // lines and kinds of operation whose order can be weakened
     std::size_t mutants = 0;
     std::size_t killed = 0;
@@ -42,10 +50,11 @@ struct mutation_report {
 };
 
 /// Explores the kernels with each mutant of the headers (paths from the project's include folder on) until one fails. Every
-/// line of the headers with an atomic operation must be reached. Runs in as many processes as there are processors.
+/// line of the headers with an atomic operation must be reached. `wide`: excused mutants too, none of which may be killed.
+/// Runs in as many processes as there are processors, and prints a line for each mutant when it is judged.
 mutation_report run_mutants(std::vector<kernel> const& kernels, std::vector<std::string> const& headers,
                             std::vector<excuse> const& excuses, std::vector<unreached> const& beyond,
-                            std::string const& include_folder);
+                            std::vector<killer> const& killers, std::string const& include_folder, bool wide);
 
 }  // namespace weir_model
 #endif

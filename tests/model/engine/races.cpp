@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -17,8 +18,8 @@ namespace weir_model::engine {
 namespace {
 
 struct epoch {
-    std::uint32_t clock;
-    std::uint8_t bytes;
+    std::uint32_t clock : 24;
+    std::uint32_t bytes : 8;
 };
 
 struct word {
@@ -29,7 +30,9 @@ struct word {
     epoch read[max_threads];
     epoch atomically_written[max_threads];
     epoch atomically_read[max_threads];
-    int location[8];  // by the first byte
+    std::int16_t location[8];  // by the first byte
+    std::uint8_t threads;      // a mask of those that have touched it
+    bool atomic;               // has a location
 };
 
 constexpr std::size_t hashed_words = 1U << 16;
@@ -76,7 +79,8 @@ word& word_at(std::uintptr_t address) {
         if (w.execution != execution || w.block != b.serial) {
             clear(w, key);
             w.block = b.serial;
-            w.written[b.thread] = {b.epoch, 0xff};  // handing memory out counts as writing it
+            w.written[b.thread] = {b.epoch & 0xffffff, 0xff};  // handing memory out counts as writing it
+            w.threads = static_cast<std::uint8_t>(1U << b.thread);
         }
         return w;
     }
@@ -107,38 +111,52 @@ word& word_at(std::uintptr_t address) {
          other, name_of(address).c_str(), place_of(present_pc).c_str());
 }
 
-void check(epoch const* them, std::uint8_t bytes, char const* mine, char const* theirs, std::uintptr_t address) {
+void check(unsigned others, epoch const* them, std::uint8_t bytes, char const* mine, char const* theirs, std::uintptr_t address) {
     const int me = running();
-    for (int t = 0; t < thread_count(); ++t) {
-        if ((them[t].bytes & bytes) != 0 && t != me && !happened_before(t, them[t].clock, me)) {
+    for (; others != 0; others &= others - 1) {
+        const int t = std::countr_zero(others);
+        if ((them[t].bytes & bytes) != 0 && !happened_before(t, them[t].clock, me)) {
             report(mine, theirs, address, t);
         }
     }
 }
 
-void mark(epoch* me, std::uint8_t bytes) noexcept {
+[[nodiscard]] unsigned others_at(word const& w) noexcept { return w.threads & ~(1U << running()); }
+
+void mark(word& w, epoch* me, std::uint8_t bytes) noexcept {
+    w.threads = static_cast<std::uint8_t>(w.threads | 1U << running());
     epoch& e = me[running()];
     const std::uint32_t clock = epoch_of(running());
     e.bytes = static_cast<std::uint8_t>(e.clock == clock ? e.bytes | bytes : bytes);
-    e.clock = clock;
+    e.clock = clock & 0xffffff;  // steps are fewer
+}
+
+/// The running thread has done the same in its present epoch: who has touched the word since then has found the race, if it is one.
+[[nodiscard]] bool done_before(epoch const* me, std::uint8_t bytes) noexcept {
+    epoch const& e = me[running()];
+    return e.clock == epoch_of(running()) && (e.bytes & bytes) == bytes;
 }
 
 void plain_word(std::uintptr_t address, std::size_t size, bool writes) {
     word& w = word_at(address);
     const std::uint8_t bytes = mask_of(address, size);
-    char const* const mine = writes ? "a plain write" : "a plain read";
-    check(w.written, bytes, mine, "a plain write", address);
-    check(w.atomically_written, bytes, mine, "an atomic write", address);
-    if (!writes) {
-        mark(w.read, bytes);
-        return;
+    if (!done_before(writes ? w.written : w.read, bytes)) {
+        if (const unsigned others = others_at(w)) {
+            char const* const mine = writes ? "a plain write" : "a plain read";
+            check(others, w.written, bytes, mine, "a plain write", address);
+            check(others, w.atomically_written, bytes, mine, "an atomic write", address);
+            if (writes) {
+                check(others, w.read, bytes, mine, "a plain read", address);
+                check(others, w.atomically_read, bytes, mine, "an atomic read", address);
+            }
+        }
+        mark(w, writes ? w.written : w.read, bytes);
     }
-    check(w.read, bytes, mine, "a plain read", address);
-    check(w.atomically_read, bytes, mine, "an atomic read", address);
-    mark(w.written, bytes);
-    for (int i = 0; i < 8; ++i) {
-        if (w.location[i] >= 0) {
-            forget_location(w.location[i], bytes >> i);
+    if (writes && w.atomic) {
+        for (int i = 0; i < 8; ++i) {
+            if (w.location[i] >= 0) {
+                forget_location(w.location[i], bytes >> i);
+            }
         }
     }
 }
@@ -176,15 +194,16 @@ void plain_access(std::uintptr_t address, std::size_t size, bool writes, std::ui
 void atomic_access(std::uintptr_t address, int size, bool writes) {
     word& w = word_at(address);
     if (writes) {
-        check(w.read, mask_of(address, static_cast<std::size_t>(size)), "an atomic write", "a plain read", address);
+        check(others_at(w), w.read, mask_of(address, static_cast<std::size_t>(size)), "an atomic write", "a plain read", address);
     }
-    mark(writes ? w.atomically_written : w.atomically_read, mask_of(address, static_cast<std::size_t>(size)));
+    mark(w, writes ? w.atomically_written : w.atomically_read, mask_of(address, static_cast<std::size_t>(size)));
 }
 
-int& location_index(std::uintptr_t address, int size) {
+std::int16_t& location_index(std::uintptr_t address, int size) {
     check_alive(address, static_cast<std::size_t>(size), "an atomic access", present_pc);
     word& w = word_at(address);
-    check(w.written, mask_of(address, static_cast<std::size_t>(size)), "an atomic access", "a plain write", address);
+    w.atomic = true;
+    check(others_at(w), w.written, mask_of(address, static_cast<std::size_t>(size)), "an atomic access", "a plain write", address);
     return w.location[address & 7];
 }
 
@@ -192,10 +211,11 @@ void freed(std::uintptr_t begin, std::size_t size) {
     for (std::uintptr_t a = begin; a < begin + size; a += 8) {
         word& w = arena_words[(a - arena_begin) >> 3];
         if (w.execution == execution && w.block == block_at(a).serial) {
-            check(w.written, 0xff, "giving the memory back", "a plain write", a);
-            check(w.atomically_written, 0xff, "giving the memory back", "an atomic write", a);
-            check(w.read, 0xff, "giving the memory back", "a plain read", a);
-            check(w.atomically_read, 0xff, "giving the memory back", "an atomic read", a);
+            const unsigned others = others_at(w);
+            check(others, w.written, 0xff, "giving the memory back", "a plain write", a);
+            check(others, w.atomically_written, 0xff, "giving the memory back", "an atomic write", a);
+            check(others, w.read, 0xff, "giving the memory back", "a plain read", a);
+            check(others, w.atomically_read, 0xff, "giving the memory back", "an atomic read", a);
         }
     }
 }

@@ -19,7 +19,7 @@ void plain_access(std::uintptr_t address, std::size_t size, bool writes, std::ui
 /// An atomic access of the running thread, after location_index.
 void atomic_access(std::uintptr_t address, int size, bool writes);
 /// Where the index of the location is kept, -1 before there is one. Checks that an atomic access may happen here.
-int& location_index(std::uintptr_t address, int size);
+std::int16_t& location_index(std::uintptr_t address, int size);
 /// All accesses to [begin, begin + size) must have happened before this point, at which its memory is given back.
 void freed(std::uintptr_t begin, std::size_t size);
 /// Keeps what a global holds, before the engine itself writes there.

@@ -80,17 +80,18 @@ struct fiber {
 fiber fibers[max_threads];
 char* stacks[max_threads];
 std::vector<char> locals[max_threads];  // each thread's thread_local block while it does not run
-int count, current = -1;
+int& count = now::threads;
+int& current = now::running;
 void* host_stack;
-std::uint32_t step_number;
+std::uint32_t& step_number = now::step;
 std::uint64_t writes, now_ns;
 int idle_rounds;
 std::vector<exit_call> at_end;
 
 // ---- thread_local
 
-char* local_block;
-std::size_t local_size;
+char*& local_block = now::local_block;
+std::size_t& local_size = now::local_size;
 std::vector<char> local_image;
 
 int find_locals(dl_phdr_info* info, std::size_t, void*) {
@@ -330,9 +331,6 @@ std::uint64_t state_of_threads() noexcept {
     }
     return flags;
 }
-int running() noexcept { return current; }
-int thread_count() noexcept { return count; }
-std::uint32_t current_step() noexcept { return step_number; }
 std::uint64_t steps_of_running() noexcept { return fibers[current].steps; }
 std::uint64_t virtual_now() noexcept { return now_ns; }
 int& ignored(bool writes_them) noexcept { return fibers[current].ignored[writes_them ? 1 : 0]; }
@@ -357,9 +355,6 @@ bool any_frozen() noexcept {
         }
     }
     return false;
-}
-bool is_thread_local(std::uintptr_t address) noexcept {
-    return address - reinterpret_cast<std::uintptr_t>(local_block) < local_size;
 }
 bool on_a_stack(std::uintptr_t address) noexcept {
     for (char const* stack : stacks) {

@@ -33,13 +33,23 @@ private:
     bool on_;
 };
 
-[[nodiscard]] int running() noexcept;  // -1: no execution is under way
-[[nodiscard]] int thread_count() noexcept;
-[[nodiscard]] std::uint32_t current_step() noexcept;
+/// What every access asks for, set by the scheduler alone.
+namespace now {
+inline int running = -1, threads = 0;
+inline std::uint32_t step = 0;
+inline char* local_block = nullptr;  // the program's thread_local objects
+inline std::size_t local_size = 0;
+}  // namespace now
+
+[[nodiscard]] inline int running() noexcept { return now::running; }  // -1: no execution is under way
+[[nodiscard]] inline int thread_count() noexcept { return now::threads; }
+[[nodiscard]] inline std::uint32_t current_step() noexcept { return now::step; }
 [[nodiscard]] std::uint64_t steps_of_running() noexcept;
 [[nodiscard]] std::uint64_t virtual_now() noexcept;  // ns
 [[nodiscard]] bool on_a_stack(std::uintptr_t address) noexcept;
-[[nodiscard]] bool is_thread_local(std::uintptr_t address) noexcept;
+[[nodiscard]] inline bool is_thread_local(std::uintptr_t address) noexcept {
+    return address - reinterpret_cast<std::uintptr_t>(now::local_block) < now::local_size;
+}
 [[nodiscard]] int* errno_of_running() noexcept;
 /// How many annotations are open that hide the plain reads or writes of the running thread.
 [[nodiscard]] int& ignored(bool writes) noexcept;

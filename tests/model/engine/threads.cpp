@@ -25,6 +25,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 // Outside of executions every call goes on to the C library. A mutex is a word that is 0 or its owner's number + 1, and goes
 // through the memory model like any atomic, so that it hands over what it must and nothing more.
@@ -561,6 +562,16 @@ long syscall(long number, ...) noexcept {
 }
 
 }  // extern "C"
+
+// ---- processors: as many on each machine, or executions would differ
+
+unsigned std::thread::hardware_concurrency() noexcept {
+    if (en::inside) {
+        return 2;
+    }
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? static_cast<unsigned>(online) : 0;
+}
 
 // ---- threads that may be frozen
 
