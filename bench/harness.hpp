@@ -294,6 +294,7 @@ struct suite {
 suite word_count_suite();
 suite stats_suite();
 suite stats_registry_suite();
+std::vector<suite> flow_suites();
 suite lock_free_map_suite();
 suite hazard_pointer_suite();
 /// In the child process that measures the memory of one peer: "peer,entries". False: no such peer.

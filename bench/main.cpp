@@ -36,7 +36,8 @@ measures weir beside its peers, and writes a report. Exit status: 0; 1 if a row 
   --max-mib=N      count at most so much text (384)
   --max-seconds=N  begin no round that would likely end later (270; with --full 2700)
   --full           every load (Zipf, reserved, more of strings and 64 bytes), sizes from 1e3 to 1e7, 1 to 8 threads
-  --only=A,B       these parts alone: word_count, stats, stats_registry, lock_free_map, hazard_pointer; map: all but stats
+  --only=A,B       these parts alone: word_count, stats, stats_registry, lock_free_map, hazard_pointer, circuit_breaker,
+                   rate_limiter, retry, bulkhead, dedup_cache, pipeline; map: 1st, 4th and 5th; flow: 6th and after
   --markdown=FILE  write the main rows, the goals and where weir loses as Markdown
   --svg=FILE       write the plots of all main loads as a file of its own
   --smoke          tiny sizes, one round, every load and every check
@@ -72,6 +73,9 @@ long whole_number(const std::string& text, const char* what) {
 
 std::vector<suite> all_suites() {
     std::vector<suite> all{word_count_suite(), stats_suite(), stats_registry_suite()};
+    for (suite& s : flow_suites()) {
+        all.push_back(std::move(s));
+    }
     all.push_back(lock_free_map_suite());
     all.push_back(hazard_pointer_suite());
     return all;
@@ -85,6 +89,10 @@ std::vector<std::string> suites_named(const std::string& text) {
     for (std::string name; std::getline(in, name, ',');) {
         if (name == "map") {
             all.insert(all.end(), {"word_count", "lock_free_map", "hazard_pointer"});
+        } else if (name == "flow") {
+            for (const suite& s : flow_suites()) {
+                all.push_back(s.name);
+            }
         } else if (std::any_of(known.begin(), known.end(), [&](const suite& s) { return s.name == name; })) {
             all.push_back(name);
         } else {

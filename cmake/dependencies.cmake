@@ -35,3 +35,15 @@ macro(weir_need_benchmark)
       6bc180a57d23d4d9515519f92b0c83d61b05b5bab188961f36ac7b06b0d9e9ce)
   endif()
 endmacro()
+
+# nlohmann_json::nlohmann_json
+macro(weir_need_json)
+  find_package(nlohmann_json 3.9 QUIET)
+  if(NOT nlohmann_json_FOUND)
+    set(JSON_BuildTests OFF)
+    set(JSON_Install OFF)
+    set(JSON_SystemInclude ON)  # our warnings are not for it
+    weir_fetch(nlohmann_json https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
+      d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
+  endif()
+endmacro()

@@ -10,7 +10,7 @@ usage: sh cmake/go.sh test              build and run every test
        sh cmake/go.sh asan              the same under the address and undefined behaviour sanitizers
        sh cmake/go.sh model [--long]    explore small programs in every way that the memory model allows; --long: with
                                         bounds for a night instead of minutes
-       sh cmake/go.sh bench [--full] [--only=map|stats] [--markdown=FILE] [--svg=FILE] [file...]
+       sh cmake/go.sh bench [--full] [--only=map|stats|flow] [--markdown=FILE] [--svg=FILE] [file...]
                                         count the words of these files (of all headers in /usr/include) with every
                                         concurrent map there is, measure them and the statistics beside their peers, and
                                         write a report; --full: every load
@@ -47,16 +47,16 @@ packages="g++ cmake ninja-build"
 commands="c++ cmake ninja"
 case $what in
 test)
-    packages="$packages libgtest-dev libfmt-dev pkg-config"
+    packages="$packages libgtest-dev libfmt-dev nlohmann-json3-dev pkg-config"
     # An unattended run checks the headers with every compiler that the library promises.
     [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;
 tsan | asan)
-    packages="$packages libgtest-dev libfmt-dev clang-19 libclang-rt-19-dev"
+    packages="$packages libgtest-dev libfmt-dev nlohmann-json3-dev clang-19 libclang-rt-19-dev"
     commands="cmake ninja clang++-19"
     ;;
 model)
-    packages="$packages libgtest-dev binutils"
+    packages="$packages libgtest-dev nlohmann-json3-dev binutils"
     # An unattended run puts the objects of every compiler that the library promises under the model checker.
     [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;

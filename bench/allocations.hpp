@@ -1,0 +1,12 @@
+// weir (BSL-1.0). bench allocations: how often a thread has allocated.
+#ifndef WEIR_BENCH_ALLOCATIONS_HPP
+#define WEIR_BENCH_ALLOCATIONS_HPP
+#include <cstdint>
+
+namespace bench {
+
+/// Calls of operator new by this thread so far, of all its forms.
+std::uint64_t allocations() noexcept;
+
+}  // namespace bench
+#endif

@@ -1,0 +1,169 @@
+// weir (BSL-1.0). bench flow catalog: the loads of the bench of breakers, limiters and their like, and the goals of weir's.
+#ifndef WEIR_BENCH_FLOW_CATALOG_HPP
+#define WEIR_BENCH_FLOW_CATALOG_HPP
+#include "harness.hpp"
+
+#include <string>
+#include <vector>
+
+namespace bench::flow {
+
+inline const load closed{
+    .id = "closed",
+    .title = "a call through a closed breaker, which succeeds",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note =
+        "Ask, and say that it went well; nothing is called between. weir: 5 failures in a row open it. count_window: "
+        "50 % "
+        "of the last 100 calls. time_window: of 10 buckets of 1 s. injected: the clock says what somebody has looked "
+        "up "
+        "before. floor: one look at steady_clock. As in all tables of this bench, a compiler barrier follows each "
+        "operation, and who was let through is counted."};
+inline const load failing{.id = "failing",
+                          .title = "a call through a closed breaker, 1 of 64 fails",
+                          .threads = {1, 2},
+                          .more_threads = {4, 8},
+                          .note = "The same, with failures by chance, drawn before; too few to open it."};
+inline const load open{.id = "open",
+                       .title = "a call refused by an open breaker",
+                       .threads = {1, 2},
+                       .more_threads = {4, 8},
+                       .note = "It stays open for an hour. weir counts what it refuses; the others do not."};
+
+inline const load allowed{
+    .id = "allowed",
+    .title = "one key: a call is allowed",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note =
+        "There are always tokens; logs let 1000 through in 5 us. weir: a token bucket with steady_clock; coarse: with "
+        "coarse_clock; decision: allow(), which says what remains and when. floor: one look at steady_clock."};
+inline const load denied{.id = "denied",
+                         .title = "one key: a call is denied",
+                         .threads = {1, 2},
+                         .more_threads = {4, 8},
+                         .note = "All tokens are gone for an hour; logs: 10 calls, all in the window of an hour."};
+inline const load allowed_given{
+    .id = "allowed_given",
+    .title = "one key, and the time is given: a call is allowed",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note =
+        "As above, but nobody looks at a clock, save floor. 16_at_once: so many tokens in one "
+        "call, per token."};
+inline const load denied_given{.id = "denied_given",
+                               .title = "one key, and the time is given: a call is denied",
+                               .threads = {1, 2},
+                               .more_threads = {4, 8},
+                               .note = "As above, but nobody looks at a clock, save floor."};
+inline const load keys{.id = "keys",
+                       .title = "1e5 keys in shuffled order: a call is allowed",
+                       .threads = {1, 2},
+                       .more_threads = {4, 8},
+                       .note =
+                           "Numbers of 64 bits; each thread goes through the same order from another place on. All are "
+                           "known before. weir has "
+                           "room for twice as many keys, 4x for four times. floor: one look at steady_clock."};
+inline const load skewed{.id = "skewed",
+                         .title = "1e5 keys by Zipf's law: a call is allowed",
+                         .threads = {1, 2},
+                         .more_threads = {4, 8},
+                         .note = "The same, but the n-th most frequent key comes 1/n times as often as the first."};
+inline const load key_bytes{
+    .id = "key_bytes",
+    .title = "bytes of a key",
+    .threads = {1},
+    .note =
+        "As malloc counts them, of 1e5 keys that have been here once. weir: for each of the places that "
+        "it has, used or not.",
+    .unit = "bytes",
+    .compared = false};
+
+inline const load first_try{.id = "first_try",
+                            .title = "a call that may be retried, and succeeds at once",
+                            .threads = {1, 2},
+                            .more_threads = {4, 8},
+                            .note = "The call gives back its argument. plain: calls it and does nothing else."};
+inline const load full_budget{
+    .id = "full_budget",
+    .title = "a success is told to a full retry budget",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note = "weir: tokens as in gRPC. window: of the calls of the last 10 s, as in Finagle, with coarse_clock."};
+inline const load used_budget{.id = "used_budget",
+                              .title = "a failure, and a success that pays it back",
+                              .threads = {1, 2},
+                              .more_threads = {4, 8},
+                              .note = "Told to a budget that is full before and after."};
+
+inline const load permits{
+    .id = "permits",
+    .title = "a permit of a bulkhead is taken and given back",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note = "64 permits, so nobody waits. weir counts the permits that it gives; the others do not."};
+
+inline const load repeated{
+    .id = "repeated",
+    .title = "1e5 keys in shuffled order: a duplicate",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note = "All are known. weir has room for four times as many. floor: one look at steady_clock."};
+inline const load fresh{
+    .id = "fresh",
+    .title = "a key that is new",
+    .threads = {1, 2},
+    .more_threads = {4, 8},
+    .note = "Keys never come again, and are forgotten after 1 ms. weir has room for 65536, its default."};
+
+inline const load layers{.id = "layers",
+                         .title = "a call through a breaker, a limiter and a bulkhead",
+                         .threads = {1, 2},
+                         .more_threads = {4, 8},
+                         .note =
+                             "weir: a pipeline of the three. by_hand: the same three, asked one after the other. "
+                             "mutexes: a breaker, a token bucket "
+                             "and a semaphore with a mutex each, by hand. coarse: the limiter has coarse_clock. empty: "
+                             "a pipeline of nothing. "
+                             "plain: the call alone."};
+inline const load clocks{.id = "clocks",
+                         .title = "a look at the clock",
+                         .threads = {1, 2},
+                         .more_threads = {4, 8},
+                         .note = "What the goals that say `and a clock` have to add.",
+                         .compared = false};
+
+/// A suite, and what belongs to it. Its name is that of the component.
+struct chapter {
+    const char* name;
+    std::vector<const load*> loads;
+};
+const std::vector<chapter>& chapters();
+
+/// A limit for the time of one of weir's rows divided by that of `base` in the same load and round; of the figure itself if
+/// there is no base.
+struct goal {
+    const load* what;
+    int threads;
+    std::string row;
+    std::string base;  // a row; itself_alone: the same row with one thread
+    double limit;
+    const char* reason;  // where the limit comes from
+};
+inline constexpr const char* itself_alone = "itself with 1";
+const std::vector<goal>& goals();
+
+/// Under this id stand the allocations of each row of a load, once it has been through all its inputs.
+inline std::string allocations_of(const load& l) { return l.id + ".allocations"; }
+
+// What is made of the results: flow_tables.cpp.
+
+std::vector<table> tables_of(const results& out, const chapter& c);
+/// For a file that a README takes in.
+std::vector<table> summary_of(const results& out, const chapter& c);
+/// Each row as a multiple of weir's time. Empty if nothing was measured.
+std::string overview_of(const results& out, const chapter& c);
+
+}  // namespace bench::flow
+#endif
