@@ -1,4 +1,5 @@
 // weir (BSL-1.0). Tests of circuit_breaker: each promise, a model that keeps every call, and many threads.
+#include <weir/base/call_context.hpp>
 #include <weir/flow/circuit_breaker.hpp>
 
 #include "support/random.hpp"
@@ -486,8 +487,8 @@ TEST(circuit_breaker, policy_guards_the_layers_below) {
     auto const usual = r.breaker.policy();
     auto const strict = r.breaker.policy(bad_answers_are_failures{});
     static_assert(weir::policy<decltype(usual)> && weir::policy<decltype(strict)>);
-    int context = 5;
-    auto const next = [](int& c) -> weir::outcome<int> { return -c; };
+    weir::call_context<> context{.attempt = 5};
+    auto const next = [](weir::call_context<>& c) -> weir::outcome<int> { return -static_cast<int>(c.attempt); };
     EXPECT_EQ(usual(context, next).value(), -5);
     EXPECT_EQ(r.state(), breaker_state::closed);
     EXPECT_EQ(strict(context, next).value(), -5);
