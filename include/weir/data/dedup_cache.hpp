@@ -157,7 +157,7 @@ private:
 };
 
 /// A dedup_cache that keeps its keys: no key is ever taken for another.
-template <class Key, class Hash = std::hash<Key>, clock_source Clock = std::chrono::steady_clock>
+template <storable_key Key, class Hash = std::hash<Key>, clock_source Clock = std::chrono::steady_clock>
 using exact_dedup_cache = dedup_cache<Key, Hash, Clock, dedup_storage::keys>;
 
 }  // namespace weir::inline v0

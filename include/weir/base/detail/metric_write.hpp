@@ -191,7 +191,7 @@ constexpr std::span<metric_field const> metric_shape() noexcept {
 
 template <metric_source T>
 void write_metrics(metric_series const& series, T const& source, metric_sink& sink) {
-    static_cast<void>(metric_shape<T>());  // checks the names of the fields
+    static_assert(detail::names_are_right(detail::shape_of<detail::described_type<T>>), "names of fields: see metric_shape");
     if constexpr (described_stats<T>) {
         std::apply([&](auto const&... field) { (detail::write_field(series, field, source, sink), ...); }, stats_fields<T>);
     } else {
