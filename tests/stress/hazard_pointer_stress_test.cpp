@@ -32,25 +32,18 @@ using weir_test::scaled;
 // Two threads that go step for step together, as close as the machine lets them.
 class lockstep {
 public:
-    explicit lockstep(std::chrono::seconds limit) : end_(std::chrono::steady_clock::now() + limit) {}
-
-    // Waits for the other one at the n-th step, from 1; false once the time is over: then both go home.
-    bool meet(std::uint64_t n) {
+    // Waits for the other one at the n-th step, from 1. Nobody leaves while the other is on the way.
+    void meet(std::uint64_t n) {
         arrived_.fetch_add(1);
         for (std::uint64_t spins = 1; arrived_.load() < 2 * n; ++spins) {
             if (spins % 512 == 0) {
-                if (std::chrono::steady_clock::now() > end_) {
-                    return false;
-                }
                 std::this_thread::yield();
             }
         }
-        return true;
     }
 
 private:
     std::atomic<std::uint64_t> arrived_{0};
-    std::chrono::steady_clock::time_point end_;
 };
 
 // Two threads that take turns on one processor never race: give each one its own, where there are two to be had.
@@ -112,7 +105,9 @@ TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
     };
     std::array<line, 16> in_the_way;
     std::atomic<object*> src{&thing};
-    lockstep steps(std::chrono::seconds(20));  // a machine with much else to do gets through fewer rounds
+    lockstep steps;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    std::atomic<bool> over{false};  // a machine with much else to do gets through fewer rounds; the reader says when, for both
     bool reader_won = false;
     bool sweeper_won = false;
     std::array<std::uint64_t, 3> outcomes{};  // neither, reader, sweeper
@@ -124,7 +119,14 @@ TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
         run_on_own_processor(me);
         weir_test::random_numbers dice(weir_test::run_seed() + me);
         auto h = me == 0 ? make_hazard_pointer(domain) : hazard_pointer();
-        for (std::uint64_t round = 0; round < rounds && steps.meet(2 * round + 1); ++round) {
+        for (std::uint64_t round = 0; round < rounds; ++round) {
+            if (me == 0 && round % 64 == 0) {
+                over = std::chrono::steady_clock::now() > end;
+            }
+            steps.meet(2 * round + 1);
+            if (over) {
+                return;
+            }
             hesitate(dice);
             if (me == 0) {
                 // The source is at hand, and before the announcement other stores have to be made: the second look will
@@ -140,9 +142,7 @@ TEST_P(hazard_pointer_race, a_reader_and_a_sweep_never_both_win) {
                 sweeper_won = false;
                 static_cast<void>(domain.sweep(&thing, [&](hazard_link*) { sweeper_won = true; }));
             }
-            if (!steps.meet(2 * round + 2)) {
-                return;
-            }
+            steps.meet(2 * round + 2);
             if (me == 0) {
                 h.reset_protection();
             } else {
