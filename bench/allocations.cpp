@@ -3,7 +3,15 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#if __GLIBC_PREREQ(2, 33)
+#define WEIR_BENCH_HAS_MALLINFO2 1
+#endif
+#endif
 
 // With clang, a sanitizer's own operator new cannot be replaced: then none is counted.
 #if defined(__has_feature)
@@ -11,6 +19,15 @@
 #define WEIR_BENCH_NEW_IS_NOT_OURS
 #endif
 #endif
+
+double bench::bytes_in_use() noexcept {
+#ifdef WEIR_BENCH_HAS_MALLINFO2
+    const auto m = mallinfo2();
+    return static_cast<double>(m.uordblks) + static_cast<double>(m.hblkhd);
+#else
+    return std::numeric_limits<double>::quiet_NaN();
+#endif
+}
 
 #ifdef WEIR_BENCH_NEW_IS_NOT_OURS
 

@@ -1,5 +1,6 @@
 // weir (BSL-1.0). Tests of flow/bulkhead.hpp: at most so many calls at once, and who waits for how long.
 #include <weir/flow/bulkhead.hpp>
+#include <weir/with/prometheus.hpp>
 
 #include "support/random.hpp"
 #include "support/scale.hpp"
@@ -329,6 +330,18 @@ TEST(bulkhead, a_thread_that_gives_up_takes_no_wake_up_along) {
         p->release();
         ASSERT_TRUE(done.wait_for(1)) << "a wake-up was lost";
         three.join();
+    }
+}
+
+TEST(bulkhead, shows_its_stats_to_prometheus) {
+    bulkhead b{{.max_concurrent = 1}};
+    auto const p = b.try_acquire();
+    EXPECT_FALSE(b.try_acquire().has_value());
+    weir::prometheus_writer out;
+    out.add("part", "", {}, b);
+    auto const text = out.text();
+    for (auto const* const line : {"part_in_use 1\n", "part_admitted_total 1\n", "part_refused_total{reason=\"full\"} 1\n"}) {
+        EXPECT_NE(text.find(line), std::string::npos) << line << text;
     }
 }
 

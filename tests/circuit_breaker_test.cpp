@@ -1,6 +1,7 @@
 // weir (BSL-1.0). Tests of circuit_breaker: each promise, a model that keeps every call, and many threads.
 #include <weir/base/call_context.hpp>
 #include <weir/flow/circuit_breaker.hpp>
+#include <weir/with/prometheus.hpp>
 
 #include "support/random.hpp"
 #include "support/scale.hpp"
@@ -982,6 +983,20 @@ TEST(circuit_breaker, huge_times_saturate) {
     static_cast<void>(r.breaker.stats());
 }
 
+TEST(circuit_breaker, a_clock_from_before_it_was_made_is_taken_for_that_time) {
+    rig<> r{{.failures = 1}, {.open = 1s}};
+    r.fail();
+    for (auto const at : {0ns, nanoseconds{-1}, nanoseconds{-24h}, nanoseconds{-24h * 365}}) {
+        r.at(at);
+        EXPECT_EQ(r.refused().value(), (rejected{refusal::breaker_open, 1s})) << at.count();
+    }
+    r.clock.set(manual_clock::time_point::min());
+    EXPECT_EQ(r.refused().value(), (rejected{refusal::breaker_open, 1s}));
+    EXPECT_EQ(r.breaker.stats().refused, 5U);
+    r.clock.set(manual_clock::time_point::max());
+    EXPECT_TRUE(r.call());
+}
+
 TEST(circuit_breaker, a_clock_that_steps_back_only_delays) {
     rig<> r{{.failures = 1}, {.open = 1s, .half_open = {.timeout = 1s}}};
     r.at(5s);
@@ -1087,6 +1102,34 @@ TEST(circuit_breaker, a_time_window_keeps_its_rates_when_there_are_more_calls_th
     EXPECT_NEAR(s.failure_rate, 25.0, 0.1);
     clock.advance(1s);
     EXPECT_EQ(r.breaker.stats().calls, 0U);
+}
+
+// A ring has places for a power of two, but only as many buckets as it was told count.
+TEST(circuit_breaker, a_time_window_counts_as_many_buckets_as_it_was_told) {
+    for (std::size_t const buckets : {1U, 2U, 3U, 15U, 16U, 17U, 33U, 100U, 1023U, 1024U}) {
+        rig<time_window> r{{.window = static_cast<int>(buckets) * 1ms, .buckets = buckets, .rates = {.min_calls = 8192}}};
+        for (std::size_t i = 0; i < 3 * buckets; ++i) {
+            r.at(static_cast<int>(i) * 1ms);
+            EXPECT_TRUE(r.call(i % 2 == 0 ? verdict::success : verdict::failure));
+            auto const last = std::min(i + 1, buckets);
+            ASSERT_EQ(r.breaker.stats().calls, last) << buckets << " " << i;
+            ASSERT_EQ(r.breaker.stats().failed, (last + i % 2) / 2) << buckets << " " << i;
+        }
+        r.clock.advance(static_cast<int>(buckets) * 1ms);
+        EXPECT_EQ(r.breaker.stats().calls, 0U) << buckets;
+    }
+}
+
+TEST(circuit_breaker, shows_its_stats_to_prometheus) {
+    rig<> r{{.failures = 1}};
+    r.fail();
+    static_cast<void>(r.refused());
+    weir::prometheus_writer out;
+    out.add("part", "", {}, r.breaker);
+    auto const text = out.text();
+    for (auto const* const line : {"part_state 1\n", "part_trips 1\n", "part_refused_total 1\n", "part_opened_total 1\n"}) {
+        EXPECT_NE(text.find(line), std::string::npos) << line << text;
+    }
 }
 
 TEST(circuit_breaker, a_time_window_forgets_all_of_a_long_time_ago) {
@@ -1542,6 +1585,19 @@ TEST(circuit_breaker_threads, exactly_as_many_probes_as_are_permitted_get_throug
             ASSERT_EQ(r.breaker.stats().late_results, 0U);
         }
     }
+}
+
+TEST(circuit_breaker_threads, every_refusal_is_counted) {
+    rig<> r{{.failures = 1}, {.open = 1s}};
+    r.fail();
+    constexpr std::size_t each = 5000;
+    run_together(4, [&](std::size_t) {
+        for (std::size_t i = 0; i < each; ++i) {
+            EXPECT_EQ(r.refused(), (rejected{refusal::breaker_open, 1s}));
+        }
+    });
+    EXPECT_EQ(r.breaker.stats().refused, 4 * each);
+    EXPECT_EQ(r.breaker.stats().not_permitted, 4 * each);
 }
 
 TEST(circuit_breaker_threads, probes_that_are_given_back_never_make_too_many) {

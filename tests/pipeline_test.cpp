@@ -807,6 +807,42 @@ TEST(timeout_on_an_executor, what_the_executor_throws_is_the_outcome) {
     EXPECT_EQ(what_of(r.error()), "no more tasks");
 }
 
+// Moves so often, then throws.
+struct seldom_movable {
+    int* moves_left;
+    explicit seldom_movable(int* left) noexcept : moves_left(left) {}
+    seldom_movable(seldom_movable&& other) : moves_left(other.moves_left) {
+        if ((*moves_left)-- == 0) {
+            throw std::runtime_error{"not again"};
+        }
+    }
+    seldom_movable& operator=(seldom_movable&&) = delete;
+};
+
+TEST(timeout_on_an_executor, a_result_whose_move_throws_is_a_failure) {
+    inline_executor here;
+    auto const p = weir::pipeline<>{} | weir::timeout(1h, here);
+    auto const value_after = [&](int moves) {
+        int left = moves;
+        return p([&] { return seldom_movable{&left}; }).has_value();
+    };
+    int enough = 0;
+    while (enough != 20 && !value_after(enough)) {
+        ++enough;
+    }
+    EXPECT_GT(enough, 1);
+    EXPECT_LT(enough, 20);
+}
+
+TEST(timeout_on_an_executor, stands_beside_any_other_layer) {
+    inline_executor here;
+    weir::bulkhead room{{.max_concurrent = 2}};
+    auto const first = weir::timeout(1h, here) | weir::hedge(here, 1h);
+    auto const second = weir::hedge(here, 1h) | room.policy() | weir::timeout(1h, here);
+    EXPECT_EQ(first([] { return 1; }).value(), 1);
+    EXPECT_EQ(second([] { return 2; }).value(), 2);
+}
+
 TEST(timeout_on_an_executor, what_copying_the_call_throws_is_the_outcome) {
     struct heavy {
         heavy() = default;

@@ -1,5 +1,7 @@
 // weir (BSL-1.0). Tests of the rate limiters: each promise, against oracles that keep every call.
+#include <weir/flow/detail/divisor.hpp>
 #include <weir/flow/rate_limiter.hpp>
+#include <weir/with/prometheus.hpp>
 
 #include "support/failing_new.hpp"
 #include "support/faults.hpp"
@@ -13,6 +15,7 @@
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -655,6 +658,161 @@ TEST(sliding_counter, agrees_with_counts_per_window) {
     }
 }
 
+// -- What they say of themselves
+
+TEST(rate_limits, stats_say_how_many_would_be_allowed_by_all) {
+    timed t;
+    limits all{{{.limit = 10, .burst = 5}, {.limit = 1, .burst = 3}}, t.clock};
+    EXPECT_EQ(all.stats().limits, 2U);
+    EXPECT_EQ(all.stats().remaining, 3);
+    EXPECT_EQ(all.stats().reset_after, 0ns);
+    ASSERT_TRUE(all.try_acquire(2));
+    EXPECT_EQ(all.stats().remaining, 1);
+    EXPECT_EQ(all.stats().reset_after, 2s) << "the slower one";
+    std::mt19937_64 random(11);
+    for (int i = 0; i < 2000; ++i) {
+        t.clock.advance(nanoseconds{static_cast<std::int64_t>(random() % 400'000'000)});
+        static_cast<void>(all.try_acquire(static_cast<std::int64_t>(random() % 4)));
+        auto const s = all.stats();
+        ASSERT_TRUE(all.check(s.remaining).allowed) << i;
+        ASSERT_FALSE(all.check(s.remaining + 1).allowed) << i;
+        ASSERT_EQ(s.reset_after, all.check(0).reset_after) << i;
+    }
+    EXPECT_EQ(all.stats().heals, 0U);
+}
+
+template <class Limiter>
+void used_and_remaining_are_the_limit(Limiter& l, timed const& t) {
+    EXPECT_EQ(l.stats().limit, 7);
+    EXPECT_EQ(l.stats().used, 0);
+    ASSERT_TRUE(l.try_acquire(3));
+    EXPECT_EQ(l.stats().used, 3);
+    EXPECT_EQ(l.stats().remaining, 4);
+    bool was_full = false;
+    std::mt19937_64 random(13);
+    for (int i = 0; i < 2000; ++i) {
+        t.clock.advance(nanoseconds{static_cast<std::int64_t>(random() % 400)});
+        static_cast<void>(l.try_acquire(static_cast<std::int64_t>(random() % 4)));
+        auto const s = l.stats();
+        ASSERT_EQ(s.used + s.remaining, s.limit) << i;
+        ASSERT_EQ(s.used == 0 && s.reset_after == 0ns, s.reset_after == 0ns) << i;
+        ASSERT_TRUE(l.check(s.remaining).allowed) << i;
+        ASSERT_FALSE(l.check(s.remaining + 1).allowed) << i;
+        was_full = was_full || s.remaining == 0;
+    }
+    EXPECT_TRUE(was_full);
+    EXPECT_EQ(l.stats().heals, 0U);
+    t.clock.advance(1ms);
+    EXPECT_EQ(l.stats().used, 0);
+    EXPECT_EQ(l.stats().reset_after, 0ns);
+}
+
+TEST(sliding_log, of_its_stats_used_and_remaining_are_the_limit) {
+    timed t;
+    logged l{{.limit = 7, .window = 1us}, t.clock};
+    used_and_remaining_are_the_limit(l, t);
+}
+
+TEST(sliding_counter, of_its_stats_used_and_remaining_are_the_limit) {
+    timed t;
+    counted c{{.limit = 7, .window = 1us}, t.clock};
+    used_and_remaining_are_the_limit(c, t);
+}
+
+TEST(sliding_counter, stats_of_a_clock_that_was_set_back_show_nothing_that_remains) {
+    timed t;
+    counted c{{.limit = 10, .window = 1s}, t.clock};
+    ASSERT_TRUE(c.try_acquire(10));
+    t.at(1999ms);
+    ASSERT_TRUE(c.try_acquire(9));
+    t.at(1s);
+    EXPECT_EQ(c.stats().used, 19) << "all of both windows";
+    EXPECT_EQ(c.stats().remaining, 0);
+}
+
+TEST(sliding_counter, a_clock_set_back_into_the_window_before_is_waited_for_and_further_is_healed) {
+    timed t;
+    counted c{{.limit = 10, .window = 1s}, t.clock};
+    t.at(5s);
+    ASSERT_TRUE(c.try_acquire(10));
+    t.at(4s);
+    EXPECT_FALSE(c.try_acquire());
+    EXPECT_EQ(c.stats().heals, 0U);
+    t.at(4s - 1ns);
+    EXPECT_FALSE(c.try_acquire()) << "what was used is taken for used in this window";
+    EXPECT_EQ(c.stats().heals, 1U);
+}
+
+template <class... Part>
+std::string prometheus_text(Part const&... part) {
+    weir::prometheus_writer out;
+    (out.add("part", "", {}, part), ...);
+    return out.text();
+}
+
+TEST(rate_limiters, show_their_stats_to_prometheus) {
+    timed t;
+    bucket b{{.limit = 10, .burst = 3}, t.clock};
+    ASSERT_TRUE(b.try_acquire());
+    auto const of_bucket = prometheus_text(b);
+    EXPECT_NE(of_bucket.find("part_tokens 2\n"), std::string::npos) << of_bucket;
+    EXPECT_NE(of_bucket.find("part_reset_after_seconds 0.1\n"), std::string::npos) << of_bucket;
+    EXPECT_NE(of_bucket.find("part_heals_total 0\n"), std::string::npos) << of_bucket;
+    limits all{{{.limit = 10, .burst = 5}, {.limit = 1, .burst = 3}}, t.clock};
+    auto const of_limits = prometheus_text(all);
+    EXPECT_NE(of_limits.find("part_limits 2\n"), std::string::npos) << of_limits;
+    EXPECT_NE(of_limits.find("part_remaining 3\n"), std::string::npos) << of_limits;
+    logged l{{.limit = 7}, t.clock};
+    counted c{{.limit = 7}, t.clock};
+    ASSERT_TRUE(l.try_acquire(2) && c.try_acquire(2));
+    for (auto const& text : {prometheus_text(l), prometheus_text(c)}) {
+        EXPECT_NE(text.find("part_limit 7\n"), std::string::npos) << text;
+        EXPECT_NE(text.find("part_used 2\n"), std::string::npos) << text;
+        EXPECT_NE(text.find("part_remaining 5\n"), std::string::npos) << text;
+    }
+    keyed<int> k{{.limit = 1}, {.capacity = 8}, t.clock};
+    ASSERT_TRUE(k.try_acquire(1));
+    auto const of_keyed = prometheus_text(k);
+    EXPECT_NE(of_keyed.find("part_live 1\n"), std::string::npos) << of_keyed;
+    EXPECT_NE(of_keyed.find("part_capacity 8\n"), std::string::npos) << of_keyed;
+    pings p{{}, t.clock};
+    static_cast<void>(p.try_acquire("a"));
+    static_cast<void>(p.try_acquire("a"));
+    auto const of_cached = prometheus_text(p);
+    EXPECT_NE(of_cached.find("part_calls_total{answer=\"admitted\"} 1\n"), std::string::npos) << of_cached;
+    EXPECT_NE(of_cached.find("part_calls_total{answer=\"denied\"} 1\n"), std::string::npos) << of_cached;
+}
+
+// -- Division by an option
+
+TEST(divisor, is_the_division_rounded_down_for_all_windows_and_times) {
+    constexpr auto most = std::int64_t{1} << 60;
+    auto const check = [](std::int64_t n, std::int64_t d) {
+        auto const floor = n / d - (n % d < 0 ? 1 : 0);
+        ASSERT_EQ(weir::detail::divisor{d}.floor(n), floor) << n << " / " << d;
+    };
+    std::mt19937_64 random(17);
+    std::vector<std::int64_t> divisors{1, 2, 3, 5, 7, 10, 1'000'000, 1'000'000'000, 3'600'000'000'000, most, most - 1};
+    for (int bit = 1; bit < 60; ++bit) {
+        auto const power = std::int64_t{1} << bit;
+        divisors.insert(divisors.end(), {power - 1, power, power + 1, power + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(power))});
+    }
+    for (auto const d : divisors) {
+        auto const whole = most / d;
+        for (int i = 0; i < 40; ++i) {
+            auto const q = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(whole + 1)) * d;
+            for (auto const n : {q - 1, q, q + 1, q + d - 1, static_cast<std::int64_t>(random() >> (3 + random() % 61))}) {
+                check(n, d);
+                check(-n, d);
+            }
+        }
+        for (auto const n : {std::int64_t{0}, std::int64_t{1}, d - 1, d, d + 1, most, most - 1, INT64_MAX}) {
+            check(n, d);
+            check(-n, d);
+        }
+    }
+}
+
 // -- P2, P3
 
 TEST(token_bucket, a_fresh_one_lets_exactly_the_burst_through_at_any_rate) {
@@ -1177,10 +1335,13 @@ TEST(rate_limiters, a_clock_set_back_by_days_costs_a_burst_or_three_windows) {
         EXPECT_EQ(b.stats().heals, 1U);
         logged l{{.limit = 10}, t.clock};
         survives_a_step_back(l, t, step, 2s);
+        EXPECT_EQ(l.stats().heals, 1U);
         counted c{{.limit = 10}, t.clock};
         survives_a_step_back(c, t, step, 2s);
+        EXPECT_EQ(c.stats().heals, 1U);
         limits all{{{.limit = 10, .burst = 10}, {.limit = 20, .burst = 20}}, t.clock};
         survives_a_step_back(all, t, step, 1s);
+        EXPECT_EQ(all.stats().heals, 1U);
     }
 }
 
@@ -1599,6 +1760,13 @@ TEST(cached_limiter, own_cached_older_result_never_overwrites) {
     EXPECT_EQ(p.stats().outdated, 1U);
 }
 
+TEST(cached_limiter, takes_keys_that_compare_equal_for_one_unless_told_otherwise) {
+    weir::cached_limiter<std::string, int> p{{.limit = 1}};
+    ASSERT_TRUE(p.try_acquire("a").permit().commit(1));
+    EXPECT_EQ(p.try_acquire(std::string("a")).value(), 1);
+    EXPECT_TRUE(p.try_acquire("b").admitted());
+}
+
 TEST(cached_limiter, denies_while_there_is_no_answer) {
     timed t;
     pings p{{}, t.clock};
@@ -1760,6 +1928,47 @@ TEST(cached_limiter, is_a_layer_of_a_pipeline) {
     EXPECT_EQ(layer(c, next).value(), 2);
     EXPECT_EQ(layer(c, next).value(), 2);
     EXPECT_EQ(calls, 2);
+}
+
+// A layer must not throw: below a timeout on an executor nobody could catch it.
+TEST(cached_limiter, as_a_layer_makes_a_failure_of_what_it_throws_itself) {
+    if (!weir_test::news_can_fail) {
+        return;
+    }
+    timed t;
+    pings p{{}, t.clock};
+    auto const layer = p.policy("x");
+    context c;
+    int calls = 0;
+    auto const next = [&](context&) -> weir::outcome<int> { return ++calls; };
+    std::size_t nth = 0;
+    for (bool failed = true; failed;) {
+        ASSERT_LT(++nth, 50U);
+        t.at(nth * 1h);
+        faults::arm(nth, fault::operator_new);
+        auto const result = layer(c, next);
+        faults::disarm();
+        failed = !result.has_value();
+        if (failed) {
+            ASSERT_FALSE(result.error().is_rejection());
+            EXPECT_THROW(result.error().rethrow(), std::bad_alloc);
+        }
+    }
+    EXPECT_GT(nth, 1U);
+}
+
+struct no_hash {
+    std::size_t operator()(int) const { throw std::runtime_error("no hash"); }
+};
+
+TEST(keyed_rate_limiter, as_a_layer_makes_a_failure_of_what_the_hash_throws) {
+    weir::keyed_rate_limiter<int, bucket, no_hash> k{{}, {}, manual_clock{}};
+    int calls = 0;
+    auto const result = call_through(k.policy(1), calls);
+    ASSERT_FALSE(result.has_value());
+    ASSERT_FALSE(result.error().is_rejection());
+    EXPECT_THROW(result.error().rethrow(), std::runtime_error);
+    EXPECT_EQ(calls, 0);
 }
 
 struct fussy {

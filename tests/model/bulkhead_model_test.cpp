@@ -3,6 +3,7 @@
 #include <weir/flow/retry.hpp>
 
 #include "kernels.hpp"
+#include "mutation.hpp"
 #include "stats_kernel.hpp"
 
 #include <atomic>
@@ -11,14 +12,13 @@
 #include <stop_token>
 
 // A lost wake-up is a deadlock here: no deadline ends these waits, but where a kernel is about deadlines. The edges of the wait
-// are those of detail/parking.hpp, and parking_model_test.cpp kills them; all orders of the bulkhead itself are seq_cst or decide
-// nothing but a number.
+// are those of detail/parking.hpp, and parking_model_test.cpp kills them.
 //
-//   what is broken                                             noticed by
-//   give_back() does not notify                                a_thread_that_waits_gets_what_is_given_back
-//   used_ is changed and read with less than seq_cst           the same
-//   used_ is relaxed                                           the same, and what_is_done_under_a_permit_is_seen_under_the_next
-//   withdrawals are relaxed                                    two_slots_of_time_have_one_retry_between_them
+//   site                              weakened     killed by
+//   bulkhead E1, give_back()          release      what_is_done_under_a_permit_is_seen_under_the_next
+//   bulkhead E1, take()               acquire      the same
+//   give_back(), and the look before  seq_cst      a_thread_that_waits_gets_what_is_given_back
+//   a withdrawal and the sums         seq_cst      two_slots_of_time_have_one_retry_between_them
 
 namespace weir_model {
 namespace {
@@ -142,6 +142,46 @@ WEIR_MODEL_KERNEL(bulkhead, no_more_wait_than_may, {.preemptions = 2}) {
     WEIR_MODEL_REQUIRE(s.timed_out >= 1 && s.timed_out + s.refused == 2 && s.waiting == 0);
 }
 
+// Suspended wherever it is, it has one permit at most, and the other is there for everybody else.
+WEIR_MODEL_KERNEL(bulkhead, a_suspended_caller_delays_nobody, {.preemptions = 3, .freezes = 1, .check_leaks = false}) {
+    auto* const b = new bulkhead{{.max_concurrent = 2}};
+    bool const all = together(
+        [&] {
+            leave_lanes();
+            static_cast<void>(b->try_acquire());
+        },
+        [&] {
+            leave_lanes();
+            auto p = b->try_acquire();
+            WEIR_MODEL_REQUIRE(p.has_value());
+            auto const second = b->try_acquire();
+            // A permit is given back by two operations: the number, and whether anybody waits.
+            WEIR_MODEL_REQUIRE(count_steps([&] { p->release(); }) <= 2);
+        });
+    auto const in_use = b->stats().in_use;
+    WEIR_MODEL_REQUIRE(in_use == 0 || (!all && in_use == 1));
+}
+
+// It is counted among those who wait, and sleeps perhaps: permits come and go all the same.
+WEIR_MODEL_KERNEL(bulkhead, a_suspended_waiter_delays_nobody_who_tries,
+                  {.preemptions = 2, .timeouts = 0, .freezes = 1, .check_leaks = false}) {
+    auto* const b = new bulkhead{{.max_concurrent = 1, .max_waiting = 1}};
+    auto first = b->try_acquire();
+    together(
+        [&] {
+            leave_lanes();
+            static_cast<void>(b->acquire_until(never));
+        },
+        [&] {
+            leave_lanes();
+            WEIR_MODEL_REQUIRE(b->stats().in_use == 1);
+            WEIR_MODEL_REQUIRE(!b->try_acquire().has_value());
+            first->release();
+            static_cast<void>(b->try_acquire());
+            WEIR_MODEL_REQUIRE(b->stats().waiting <= 1);
+        });
+}
+
 // ---- budgets
 
 // The clock of each thread says what the body wants: so two threads can be in two slots at once.
@@ -197,6 +237,48 @@ WEIR_MODEL_KERNEL(retry_budget, tokens_are_neither_lost_nor_made, {.preemptions 
              });
     // 1, less 1 and then 0.5 more, or 0.5 more and then 1 less
     WEIR_MODEL_REQUIRE(budget.tokens() == 0.5);
+}
+
+// What they see is theirs alone: each gets the tokens that it finds, and no more.
+WEIR_MODEL_KERNEL(retry_budget, who_asks_at_half_is_refused, {.preemptions = 3, .spurious_failures = 1}) {
+    weir::token_retry_budget budget{{.max_tokens = 2, .token_ratio = 1}};
+    bool before = false;
+    together([&] { budget.failed(); },
+             [&] {
+                 budget.failed();
+                 before = budget.try_retry();
+             });
+    WEIR_MODEL_REQUIRE(!before && budget.tokens() == 0 && !budget.try_retry());
+}
+
+// It has taken one retry at most, and may have been about to give that back.
+WEIR_MODEL_KERNEL(retry_budget, a_suspended_withdrawal_costs_one_retry, {.preemptions = 3, .freezes = 1}) {
+    weir::window_retry_budget<thread_clock> budget{one_retry};
+    together([&] { static_cast<void>(budget.try_retry()); },
+             [&] {
+                 time_here = 100;
+                 static_cast<void>(budget.try_retry());
+                 budget.started();
+                 budget.started();
+                 WEIR_MODEL_REQUIRE(budget.try_retry());
+             });
+}
+
+WEIR_MODEL_KERNEL(retry_budget, a_suspended_caller_keeps_no_token_back, {.preemptions = 3, .freezes = 1}) {
+    weir::token_retry_budget budget{{.max_tokens = 4, .token_ratio = 1}};
+    together([&] { budget.failed(); },
+             [&] {
+                 budget.failed();
+                 budget.failed();
+                 budget.succeeded();
+                 auto const left = budget.tokens();
+                 WEIR_MODEL_REQUIRE(left == 3 || left == 2);
+                 WEIR_MODEL_REQUIRE(budget.try_retry() == (left == 3) || left == 3);
+             });
+}
+
+TEST(mutants_of_bulkhead, every_weakened_order_is_noticed) {
+    check_mutants({"weir/flow/bulkhead.hpp", "weir/flow/detail/retry_budget.hpp"});
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <weir/data/dedup_cache.hpp>
 
 #include "kernels.hpp"
+#include "linearizability/dedup_history.hpp"
+#include "linearizability/linearizability.hpp"
 #include "mutation.hpp"
 #include "stats_kernel.hpp"
 
@@ -10,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 // Who kills what:
 //
@@ -223,6 +226,86 @@ WEIR_MODEL_KERNEL(dedup_set, a_duplicate_waits_for_no_suspended_duplicate, {.fre
                  WEIR_MODEL_REQUIRE(s->seen({7, {7}}, 1));
              });
 }
+
+// ---- Judged
+
+/// Calls on a set of one place, which threads record and a judge puts in order after each execution. Time says what came first, so
+/// that none of them may read what is no longer there: no kernel for mutants.
+class judged_place {
+public:
+    void mark(std::uint32_t thread, std::uint64_t k) {
+        record(thread, weir_test::dedup_call::check, k, [&] { return set_.mark({k, {}}, 0) == dedup_answer::fresh; });
+    }
+    void look(std::uint32_t thread, std::uint64_t k) {
+        record(thread, weir_test::dedup_call::seen, k, [&] { return set_.seen({k, {}}, 0); });
+    }
+    /// When all threads have ended.
+    void judge() {
+        bool good = false;
+        {
+            const outside o;
+            std::vector<weir_test::dedup_timed_call> calls;
+            for (auto const& mine : calls_) {
+                calls.insert(calls.end(), mine.begin(), mine.end());
+            }
+            good = weir_test::judge(calls, weir_test::dedup_place{}).is == weir_test::verdict::linearizable;
+        }
+        WEIR_MODEL_REQUIRE(good);
+    }
+
+private:
+    template <class Call>
+    void record(std::uint32_t thread, weir_test::dedup_call call, std::uint64_t k, Call const& make) {
+        bool yes = false;
+        const auto when = timed([&] { yes = make(); });
+        calls_[thread][made_[thread]++] = {when.first, when.last, thread, {call, k, yes, 0, 0}};
+    }
+
+    keyless set_{1};
+    std::array<std::array<weir_test::dedup_timed_call, 2>, 3> calls_{};
+    std::array<std::size_t, 3> made_{};
+};
+
+void marks_and_looks_at_once() {
+    judged_place p;
+    together(
+        [&] {
+            p.mark(0, 7);
+            p.mark(0, 8);
+        },
+        [&] {
+            p.mark(1, 7);
+            p.look(1, 8);
+        },
+        [&] {
+            p.look(2, 7);
+            p.mark(2, 7);
+        });
+    p.judge();
+}
+void looks_at_what_comes_and_goes() {
+    judged_place p;
+    together(
+        [&] {
+            p.mark(0, 7);
+            p.mark(0, 8);
+        },
+        [&] {
+            p.mark(1, 8);
+            p.mark(1, 7);
+        },
+        [&] {
+            p.look(2, 7);
+            p.look(2, 8);
+        });
+    p.judge();
+}
+[[maybe_unused]] const bool judged = [] {
+    const options with{.preemptions = 2, .stale_reads = 0};
+    add_exploration("dedup_set", "marks_and_looks_take_effect_one_after_the_other", &marks_and_looks_at_once, with, __FILE__, __LINE__);
+    add_exploration("dedup_set", "looks_see_what_comes_and_goes_in_its_order", &looks_at_what_comes_and_goes, with, __FILE__, __LINE__);
+    return true;
+}();
 
 // The front door.
 WEIR_MODEL_KERNEL(dedup_cache, a_new_key_is_handled_once, {.preemptions = 2, .stale_reads = 1}) {

@@ -5,6 +5,7 @@
 #include "mutation.hpp"
 #include "stats_kernel.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -161,6 +162,130 @@ WEIR_MODEL_KERNEL(token_bucket, a_suspended_caller_delays_nobody, {.preemptions 
                  WEIR_MODEL_REQUIRE(first);
                  // Empty now: one look.
                  WEIR_MODEL_REQUIRE(count_steps([&] { WEIR_MODEL_REQUIRE(!b.try_acquire(1, at(0))); }) == 1);
+             });
+}
+
+// ---- token_bucket, waiting
+
+/// Moves the clock on instead of sleeping, unless a stop comes first.
+struct hand_sleeper {
+    std::atomic<std::int64_t>* ticks;
+    bool sleep_for(nanoseconds d, std::stop_token const& stop = {}) const {
+        if (stop.stop_requested()) {
+            return false;
+        }
+        ticks->fetch_add(d.count(), std::memory_order_relaxed);
+        return true;
+    }
+};
+
+/// A bucket whose only token is gone; the next ones come at 10 ns, at 20 ns, ...
+struct empty_bucket {
+    std::atomic<std::int64_t> now{0};
+    bucket b{one_in(10, 1), hand_clock{&now}};
+    empty_bucket() { WEIR_MODEL_REQUIRE(b.try_acquire(1, at(0))); }
+
+    /// Tokens that were ever taken and not given back.
+    [[nodiscard]] std::int64_t taken() const { return b.state() / (10 * tick); }
+    [[nodiscard]] weir::expected<void, weir::rejected> wait(std::stop_token const& stop = {}) {
+        return b.wait_for(1, 1us, stop, hand_sleeper{&now});
+    }
+};
+
+// The token of 10 ns is reserved by the one or taken by the other, and who waits comes no sooner than at the time of its own.
+WEIR_MODEL_KERNEL(token_bucket_wait, a_token_that_is_waited_for_is_taken_by_nobody_else, {.preemptions = 4, .spurious_failures = 1}) {
+    const lanes_of_a_body lanes;
+    empty_bucket e;
+    bool taken = false;
+    time woke{};
+    together([&] { taken = e.b.try_acquire(1, at(10)); },
+             [&] {
+                 WEIR_MODEL_REQUIRE(e.wait().has_value());
+                 woke = e.b.now();
+             });
+    WEIR_MODEL_REQUIRE(woke >= at(taken ? 20 : 10));
+    WEIR_MODEL_REQUIRE(e.taken() == 2 + as_int(taken));
+}
+
+WEIR_MODEL_KERNEL(token_bucket_wait, two_who_wait_have_a_token_each, {.preemptions = 3, .spurious_failures = 1}) {
+    const lanes_of_a_body lanes;
+    empty_bucket e;
+    time woke[2] = {};
+    const auto wait = [&](time& end) {
+        WEIR_MODEL_REQUIRE(e.wait().has_value());
+        end = e.b.now();
+    };
+    together([&] { wait(woke[0]); }, [&] { wait(woke[1]); });
+    WEIR_MODEL_REQUIRE(std::min(woke[0], woke[1]) >= at(10) && std::max(woke[0], woke[1]) >= at(20));
+    WEIR_MODEL_REQUIRE(e.taken() == 3);
+}
+
+// A stop gives the token back if it comes in time; the other sees it as taken, or as there, and nobody gets two.
+WEIR_MODEL_KERNEL(token_bucket_wait, a_token_of_one_who_was_stopped_is_not_lost, {.preemptions = 3, .spurious_failures = 1}) {
+    const lanes_of_a_body lanes;
+    empty_bucket e;
+    std::stop_source source;
+    bool taken = false, waited = false;
+    together([&] { source.request_stop(); }, [&] { taken = e.b.try_acquire(1, at(10)); },
+             [&] {
+                 const auto end = e.wait(source.get_token());
+                 waited = end.has_value();
+                 WEIR_MODEL_REQUIRE(waited || end.error().reason == weir::refusal::stopped);
+             });
+    WEIR_MODEL_REQUIRE(e.taken() == 1 + as_int(taken) + as_int(waited));
+}
+
+// Who comes after it has its place: then the token that is given up is nobody's, as giving it back would break the rate.
+WEIR_MODEL_KERNEL(token_bucket_wait, who_waits_behind_one_who_was_stopped_comes_no_sooner, {.preemptions = 2, .spurious_failures = 1}) {
+    const lanes_of_a_body lanes;
+    empty_bucket e;
+    std::stop_source source;
+    bool first = false;
+    time woke{};
+    together([&] { source.request_stop(); }, [&] { first = e.wait(source.get_token()).has_value(); },
+             [&] {
+                 WEIR_MODEL_REQUIRE(e.wait().has_value());
+                 woke = e.b.now();
+             });
+    const auto taken = e.taken();
+    WEIR_MODEL_REQUIRE(taken == 3 || (taken == 2 && !first));
+    WEIR_MODEL_REQUIRE(first || woke == at(10 * (taken - 1)));  // what it has waited for is the last that was taken
+}
+
+WEIR_MODEL_KERNEL(token_bucket_wait, one_token_until_the_deadline_has_one_taker, {.preemptions = 4, .spurious_failures = 1}) {
+    const lanes_of_a_body lanes;
+    empty_bucket e;
+    bool taken = false, waited = false;
+    together([&] { taken = e.b.try_acquire(1, at(10)); },
+             [&] {
+                 const auto end = e.b.wait_until(1, at(10), {}, hand_sleeper{&e.now});
+                 waited = end.has_value();
+                 WEIR_MODEL_REQUIRE(waited || end.error() == (weir::rejected{weir::refusal::rate_limited, 10ns}));
+             });
+    WEIR_MODEL_REQUIRE(taken != waited && e.taken() == 2);
+}
+
+// Asleep in earnest. No time passes here before the stop has come, so that a stop which wakes nobody would end in a token.
+WEIR_MODEL_KERNEL(token_bucket_wait, a_stop_wakes_who_waits, {.preemptions = 2, .stale_reads = 1, .timeouts = 0}) {
+    const lanes_of_a_body lanes;
+    weir::token_bucket<> b({.limit = 1, .period = 1h, .burst = 1, .initial_tokens = 0});
+    const auto before = b.state();
+    std::stop_source source;
+    together([&] { source.request_stop(); },
+             [&] {
+                 const auto end = b.wait_for(1, 2h, source.get_token());
+                 WEIR_MODEL_REQUIRE(!end.has_value() && end.error().reason == weir::refusal::stopped);
+             });
+    WEIR_MODEL_REQUIRE(b.state() == before);
+}
+
+WEIR_MODEL_KERNEL(token_bucket_wait, a_suspended_waiter_delays_nobody, {.preemptions = 3, .freezes = 1, .check_leaks = false}) {
+    auto* const e = new empty_bucket;
+    together([&] { static_cast<void>(e->wait()); },
+             [&] {
+                 // At most one token is waited for: at 20 ns there is another.
+                 WEIR_MODEL_REQUIRE(e->b.try_acquire(1, at(20)));
+                 WEIR_MODEL_REQUIRE(count_steps([&] { WEIR_MODEL_REQUIRE(!e->b.try_acquire(1, at(20))); }) == 1);
              });
 }
 

@@ -4,17 +4,20 @@
 #include <weir/base/clock.hpp>
 #include <weir/base/detail/parking.hpp>
 #include <weir/base/expected.hpp>
+#include <weir/base/metrics.hpp>
 #include <weir/base/outcome.hpp>
 #include <weir/data/stats.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <stop_token>
+#include <tuple>
 #include <utility>
 
 // When:     one slow dependency must not take all threads, connections or memory of the service.
@@ -22,7 +25,9 @@
 // Source:   M. Nygard, "Release It!", 2007; a counting semaphore with a bounded queue, as in resilience4j.
 //
 // Invariant: permits in use are at most max_concurrent, threads waiting at most max_waiting.
-// Why no wake-up is lost: used_ is changed and read by seq_cst operations, way 1 of detail/parking.hpp.
+// Why no wake-up is lost: permits are given back, and looked for, by seq_cst operations, way 1 of detail/parking.hpp.
+// Edges (who hands what to whom):
+//   E1  give_back() releases what was done under a permit -> take() acquires it; takers in between hand it on
 // Not fair: who comes when a permit is given back may take it before a thread that waits.
 
 namespace weir::inline v0 {
@@ -40,6 +45,15 @@ struct bulkhead_stats {
     std::uint64_t timed_out = 0;  // waited in vain
     std::uint64_t stopped = 0;
 };
+// A template so that only who shows the numbers pays for the tuple.
+template <std::same_as<bulkhead_stats> S>
+inline constexpr auto stats_fields<S> = std::tuple{
+    gauge_field("in_use", "calls under way", &S::in_use),
+    gauge_field("waiting", "calls that wait", &S::waiting),
+    counter_field("admitted", "calls let through", &S::admitted),
+    counter_field("refused", "calls refused", &S::refused, metric_unit::none, {"reason", "full"}),
+    counter_field("refused", "calls refused", &S::timed_out, metric_unit::none, {"reason", "timed_out"}),
+    counter_field("refused", "calls refused", &S::stopped, metric_unit::none, {"reason", "stopped"})};
 
 /// Threads:  every member but constructor and destructor, from any thread at once.
 /// Memory:   some 200 bytes; nothing is allocated but the counters of a thread's first calls, see data/stats.hpp.
@@ -139,9 +153,10 @@ inline bulkhead::bulkhead(options o)
 }
 
 inline bool bulkhead::take() noexcept {
-    auto seen = used_.load();
+    auto seen = used_.load();  // seq_cst: after prepare_wait(), it decides between a waiter and give_back()
     while (seen < most_) {
-        if (used_.compare_exchange_weak(seen, seen + 1)) {
+        // E1 acquire. relaxed if it fails: then it sees nothing older than the load above has.
+        if (used_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire, std::memory_order_relaxed)) {
             admitted_.add();
             return true;
         }
@@ -150,7 +165,7 @@ inline bool bulkhead::take() noexcept {
 }
 
 inline void bulkhead::give_back() noexcept {
-    used_.fetch_sub(1);
+    used_.fetch_sub(1);  // E1 release
     returned_.notify_one();
 }
 
@@ -204,8 +219,8 @@ inline bulkhead::policy_type bulkhead::policy(std::chrono::nanoseconds wait) noe
 
 inline bulkhead_stats bulkhead::stats() const noexcept {
     bulkhead_stats s;
-    s.in_use = used_.load();
-    s.waiting = waiting_.load(std::memory_order_relaxed);  // relaxed: a number
+    s.in_use = used_.load(std::memory_order_relaxed);      // relaxed: a number, as is the next
+    s.waiting = waiting_.load(std::memory_order_relaxed);  // relaxed: as above
     s.admitted = admitted_.value();
     s.refused = refused_.value();
     s.timed_out = timed_out_.value();

@@ -4,6 +4,7 @@
 #include <weir/base/clock.hpp>
 #include <weir/base/expected.hpp>
 #include <weir/base/hash.hpp>
+#include <weir/base/metrics.hpp>
 #include <weir/base/outcome.hpp>
 #include <weir/data/stats.hpp>
 #include <weir/flow/detail/breaker_mode.hpp>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -116,6 +118,20 @@ struct circuit_breaker_stats {
     std::uint64_t opened = 0;         // times that it opened
     std::uint64_t thresholds = 0;     // times that it would have opened, had it not been metrics_only
 };
+// A template so that only who shows the numbers pays for the tuple.
+template <std::same_as<circuit_breaker_stats> S>
+inline constexpr auto stats_fields<S> = std::tuple{
+    gauge_field("state", "0: closed, 1: open, 2: half open, 3: forced open, 4: disabled, 5: metrics only",
+                [](S const& s) { return static_cast<unsigned>(s.state); }),
+    gauge_field("trips", "trips in a row", &S::trips),
+    gauge_field("window_calls", "calls that are looked at", &S::calls),
+    gauge_field("window_failed", "of these, calls that failed", &S::failed),
+    gauge_field("window_slow", "of these, calls that were slow", &S::slow),
+    gauge_field("probes", "probes that are out", &S::probes),
+    counter_field("refused", "calls refused", &S::refused),
+    counter_field("late_results", "results that came after a transition", &S::late_results),
+    counter_field("opened", "times that it opened", &S::opened),
+    counter_field("thresholds", "times that it would have opened, while in metrics only", &S::thresholds)};
 
 /// A circuit breaker.
 /// Mode:     consecutive_failures, count_window or time_window: when it opens.
@@ -209,11 +225,12 @@ private:
     [[nodiscard]] bool probes_expired(word w, std::int64_t time) const noexcept;
     [[nodiscard]] unsigned successes_needed() const noexcept;
     [[nodiscard]] word closed_after(word probes) const noexcept;
+    [[nodiscard]] std::int64_t left_open(word seen) const noexcept;
     [[nodiscard]] answer refuse(refusal why, std::int64_t retry_after) noexcept;
     [[nodiscard, gnu::noinline]] answer acquire_slowly(word seen) noexcept;
     void report(std::uint16_t generation, std::int64_t start, verdict v) noexcept;
     [[gnu::noinline]] void report_to(word seen, std::uint16_t generation, std::int64_t start, verdict v) noexcept;
-    void report_closed(word seen, bool failed, std::int64_t start) noexcept;
+    [[gnu::noinline]] void report_closed(word seen, bool failed, std::int64_t start) noexcept;
     void report_probe(word seen, verdict v, std::int64_t start) noexcept;
     void report_metrics(word seen, bool failed, std::int64_t start) noexcept;
 

@@ -100,6 +100,10 @@ template <class... A, class... B>
     return pipeline<A..., B...>{std::tuple_cat(std::move(a).layers(), std::move(b).layers())};
 }
 
+namespace detail {
+using v0::operator|;  // for layers whose classes are details: a name is looked for where their classes are
+}  // namespace detail
+
 /// The failure of a fallback does not replace the first one: both are here.
 class fallback_error : public std::exception {
 public:

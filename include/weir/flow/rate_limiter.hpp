@@ -12,6 +12,7 @@
 #include <weir/flow/detail/rate_decision.hpp>
 #include <weir/flow/detail/rate_gcra.hpp>
 #include <weir/flow/detail/rate_latched.hpp>
+#include <weir/flow/detail/rate_stats.hpp>
 #include <weir/flow/detail/rate_table.hpp>
 #include <weir/flow/detail/rate_window.hpp>
 
@@ -20,7 +21,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -73,12 +73,6 @@ struct sliding_log_options {
 struct sliding_counter_options {
     std::int64_t limit = 100;                                 // calls in a window, 1 to 2^20 - 1
     std::chrono::nanoseconds window = std::chrono::seconds{1};  // (0, 2^60] ns
-};
-
-struct token_bucket_stats {
-    std::int64_t tokens = 0;                 // < 0: reserved ahead
-    std::chrono::nanoseconds reset_after{0};  // until it is full
-    std::uint64_t heals = 0;                 // times that the clock was found to have been set back too far
 };
 
 /// A bucket of tokens that fills at a steady rate. n, in all members: >= 0; a negative one, as one above burst, is never allowed.
@@ -150,6 +144,7 @@ private:
     [[nodiscard]] std::int64_t ticks(time_point t) const noexcept { return rule_.time(saturating_between(epoch_, t).count()); }
     [[nodiscard]] std::int64_t debt(time_point t) const noexcept { return rule::debt(state(), ticks(t)); }
     [[gnu::noinline, gnu::cold]] std::int64_t heal() noexcept;
+    [[gnu::noinline, gnu::cold]] bool try_acquire_again(std::int64_t n) noexcept;
     template <class Cost>
     std::int64_t take(std::int64_t& now, Cost const& cost) noexcept;
 
@@ -169,6 +164,7 @@ public:
     explicit rate_limits(std::vector<token_bucket_options> const& limits, Clock clock = {});
     rate_limits(std::initializer_list<token_bucket_options> limits, Clock clock = {})
         : rate_limits(std::vector<token_bucket_options>(limits), std::move(clock)) {}
+    [[nodiscard]] rate_limits_stats stats() const noexcept;
 };
 
 /// At most `limit` calls in any window: a call that is exactly one window old does not count any more.
@@ -178,6 +174,7 @@ class sliding_log : public detail::latched_limiter<detail::log_rule, Clock> {
 public:
     explicit sliding_log(sliding_log_options o = {}, Clock clock = {})
         : detail::latched_limiter<detail::log_rule, Clock>(o, std::move(clock)) {}
+    [[nodiscard]] sliding_log_stats stats() const noexcept;
 };
 
 /// About `limit` calls in any window: those in the windows that follow each other from the start, and of the last one such a part
@@ -206,6 +203,7 @@ public:
     /// How many calls it counts in the window that ends now.
     [[nodiscard]] std::int64_t estimate() const noexcept { return estimate(now()); }
     [[nodiscard]] std::int64_t estimate(time_point now) const noexcept { return rule_.estimate(rule_.read(load(), time(now))); }
+    [[nodiscard]] sliding_counter_stats stats() const noexcept;
     /// For a pipeline, as token_bucket::policy.
     [[nodiscard]] auto policy(std::int64_t n = 1) noexcept;
     [[nodiscard]] time_point now() const noexcept { return clock_.now(); }
@@ -219,6 +217,7 @@ private:
     rule rule_;
     [[no_unique_address]] Clock clock_;
     time_point epoch_;
+    gauge heals_;  // any thread; too rare for a counter, which takes memory of each
 };
 
 /// What a keyed_rate_limiter can apply to each key: one of the above, with its clock.
@@ -233,7 +232,6 @@ struct keyed_rate_limiter_options {
     std::size_t capacity = 1024;  // keys that it remembers at most, 1 to 2^32; rounded up to a multiple of 8
     std::optional<std::uint64_t> seed{};  // of the hash; none: random, so that nobody can choose keys that collide
 };
-using keyed_rate_limiter_stats = detail::rate_table_stats;
 
 /// One of the above for each key, in memory that never grows and is never searched through. Keys are not kept, but their hashes, 64
 /// bits with a secret seed; they cannot be listed.
@@ -290,8 +288,6 @@ public:
     /// Forgets keys that have been quiet long enough to be as good as new, in `budget` sets, going on where the last call ended;
     /// returns how many. Never needed: their places are free to take anyway. It only makes stats().live smaller.
     std::size_t cleanup(std::size_t budget = SIZE_MAX) noexcept { return table_.clean(budget, time(now())); }
-    /// live: keys that have a place, quiet ones too. evictions_live: keys that lost theirs while it mattered. watermark_denials:
-    /// new keys refused for what an evicted one may have used up.
     [[nodiscard]] keyed_rate_limiter_stats stats() const noexcept { return table_.stats(); }
     [[nodiscard]] time_point now() const noexcept { return clock_.now(); }
 
@@ -317,17 +313,6 @@ struct cached_limiter_options {
     std::optional<std::uint64_t> seed{};                      // of the hash; none: random
 };
 
-struct cached_limiter_stats {
-    std::uint64_t admitted = 0;   // calls, each of which ended in one of the first three ways
-    std::uint64_t cached = 0;
-    std::uint64_t denied = 0;
-    std::uint64_t joined = 0;     // of the cached: who waited for an answer that was under way
-    std::uint64_t stored = 0;     // commits
-    std::uint64_t outdated = 0;   // commits of an answer that was older than what was there
-    std::uint64_t evictions = 0;  // answers that had to make room for those of other keys
-    keyed_rate_limiter_stats keys{};
-};
-
 /// Lets a few calls of each key through, and gives the last answer to the others.
 ///
 ///     auto answer = pings.try_acquire(name);
@@ -341,7 +326,7 @@ struct cached_limiter_stats {
 /// Memory:   for `capacity` keys: 18 + 8 * limit bytes, a Key and 80 bytes each, and the answers. A call that is admitted
 ///           allocates what those who join it wait on; a commit allocates the answer.
 /// Lifetime: must outlive its permits. Values live as long as somebody holds them.
-template <class Key, class V, class Hash = std::hash<Key>, class KeyEqual = std::equal_to<Key>,
+template <class Key, class V, class Hash = std::hash<Key>, class KeyEqual = detail::equal_keys,
           clock_source Clock = std::chrono::steady_clock>
     requires hasher_of<Hash, Key> && equivalence_of<KeyEqual, Key> && std::copy_constructible<Key>
 class cached_limiter {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -88,11 +87,26 @@ auto circuit_breaker<Mode, Clock, Listener>::acquire() noexcept -> expected<perm
         }
         return permit{*this, seen.generation(), start};
     }
+    if (auto const left = left_open(seen); left != 0) {
+        refused_.add();
+        return unexpected{rejected{refusal::breaker_open, std::chrono::nanoseconds{left}}};
+    }
     auto const a = acquire_slowly(seen);
     if (a.admitted) [[likely]] {
         return permit{*this, a.generation, a.ns};
     }
     return unexpected{rejected{a.why, std::chrono::nanoseconds{a.ns}}};
+}
+
+// How long it is still open, in ns; 0: it is not, or the clock stands before the time when it was made.
+template <breaker_mode Mode, clock_source Clock, breaker_listener Listener>
+std::int64_t circuit_breaker<Mode, Clock, Listener>::left_open(word seen) const noexcept {
+    if (seen.state() != state::open) {
+        return 0;
+    }
+    auto const past = saturating_between(epoch_, clock_.now()).count();
+    auto const end = static_cast<std::int64_t>(seen.payload()) * detail::breaker_tick;
+    return static_cast<std::uint64_t>(past) < static_cast<std::uint64_t>(end) ? end - past : 0;
 }
 
 template <breaker_mode Mode, clock_source Clock, breaker_listener Listener>
@@ -234,10 +248,11 @@ auto circuit_breaker<Mode, Clock, Listener>::refuse(refusal why, std::int64_t re
 template <breaker_mode Mode, clock_source Clock, breaker_listener Listener>
 void circuit_breaker<Mode, Clock, Listener>::report(std::uint16_t generation, std::int64_t start, verdict v) noexcept {
     auto const seen = load();
-    if constexpr (!has_window) {
-        if (v == verdict::success && seen.closed_and_well(generation)) [[likely]] {
-            return;
+    if (v == verdict::success && seen.closed_and_well(generation)) [[likely]] {
+        if constexpr (has_window) {
+            report_closed(seen, false, start);
         }
+        return;
     }
     report_to(seen, generation, start, v);
 }

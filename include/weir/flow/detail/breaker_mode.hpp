@@ -148,19 +148,36 @@ public:
     void enter(std::uint16_t) noexcept {}
     bool record(std::uint16_t generation, std::int64_t time, bool failed, bool slow,
                 call_rates const& limits) noexcept {
-        auto bucket = advance(time);
+        auto const bucket = bucket_of(time);
         calls_.record(generation, bucket, failed, slow);
         // seq_cst on pending_ and on the words of the window decides between one who looks at the mark, and then sums up, and one
         // who records, and then looks at the mark. Who changes the mark sums up again: so there is a mark, or somebody has seen
         // the whole.
-        bool first = true;
-        for (;;) {
-            auto mark = pending_.load();
-            bool const marked = mark != 0 && generation_of(mark) == generation;
-            if (first && !failed && !slow && !marked) {
-                return false;
-            }
-            first = false;
+        auto const mark = pending_.load();
+        return (failed || slow || marks(mark, generation)) && sum_up(mark, generation, bucket, limits);
+    }
+    [[nodiscard]] detail::call_totals read(std::uint16_t generation, std::int64_t time) const noexcept {
+        auto const bucket = static_cast<std::uint64_t>(time / length_);
+        return calls_.read(generation, std::max(bucket, latest_.load(std::memory_order_relaxed)));  // relaxed: a number
+    }
+
+private:
+    // generation:16 | 1 | bucket:47. A later bucket has to be marked again, so that who has seen the earlier one does not take the
+    // mark away.
+    static constexpr std::uint64_t bucket_mask = (std::uint64_t{1} << 47) - 1;
+    static std::uint64_t mark_of(std::uint16_t generation, std::uint64_t bucket) noexcept {
+        return std::uint64_t{generation} << 48 | std::uint64_t{1} << 47 | (bucket & bucket_mask);
+    }
+    static std::uint16_t generation_of(std::uint64_t mark) noexcept { return static_cast<std::uint16_t>(mark >> 48); }
+    static bool marks(std::uint64_t mark, std::uint16_t generation) noexcept {
+        return mark != 0 && generation_of(mark) == generation;
+    }
+    static constexpr unsigned late_by = 1U << 10;  // generations that a call can be late; more: the mark is an old one
+
+    [[gnu::noinline]] bool sum_up(std::uint64_t mark, std::uint16_t generation, std::uint64_t bucket,
+                                  call_rates const& limits) noexcept {
+        for (;; mark = pending_.load()) {
+            bool const marked = marks(mark, generation);
             bucket = marked ? std::max(bucket, mark & bucket_mask) : bucket;
             auto const now = calls_.read(generation, bucket);
             bool const enough = now.total >= limits.min_calls;
@@ -176,25 +193,14 @@ public:
                                              std::memory_order_relaxed);  // relaxed: the load above follows
         }
     }
-    [[nodiscard]] detail::call_totals read(std::uint16_t generation, std::int64_t time) const noexcept {
-        auto const bucket = static_cast<std::uint64_t>(time / length_);
-        return calls_.read(generation, std::max(bucket, latest_.load(std::memory_order_relaxed)));  // relaxed: a number
-    }
-
-private:
-    // generation:16 | 1 | bucket:47. A later bucket has to be marked again, so that who has seen the earlier one does not take the
-    // mark away.
-    static constexpr std::uint64_t bucket_mask = (std::uint64_t{1} << 47) - 1;
-    static std::uint64_t mark_of(std::uint16_t generation, std::uint64_t bucket) noexcept {
-        return std::uint64_t{generation} << 48 | std::uint64_t{1} << 47 | (bucket & bucket_mask);
-    }
-    static std::uint16_t generation_of(std::uint64_t mark) noexcept { return static_cast<std::uint16_t>(mark >> 48); }
-    static constexpr unsigned late_by = 1U << 10;  // generations that a call can be late; more: the mark is an old one
 
     // The bucket of `time`, or the latest that any thread has seen: a clock that steps back does not reopen one.
-    std::uint64_t advance(std::int64_t time) noexcept {
+    std::uint64_t bucket_of(std::int64_t time) noexcept {
+        auto const latest = latest_.load(std::memory_order_relaxed);  // relaxed: a number
+        return time - static_cast<std::int64_t>(latest) * length_ < length_ ? latest : advance(time, latest);
+    }
+    [[gnu::noinline]] std::uint64_t advance(std::int64_t time, std::uint64_t latest) noexcept {
         auto const bucket = static_cast<std::uint64_t>(time / length_);
-        auto latest = latest_.load(std::memory_order_relaxed);  // relaxed: a number
         while (latest < bucket) {
             if (latest_.compare_exchange_weak(latest, bucket, std::memory_order_relaxed)) {  // relaxed: a number
                 return bucket;

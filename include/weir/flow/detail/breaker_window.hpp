@@ -5,6 +5,7 @@
 #include <weir/base/detail/stripe.hpp>
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,8 +21,8 @@
 // is never far behind.
 // Known limit: a place that nobody has taken for exactly k * 2^16 generations is subtracted once more.
 //
-// The calls of the last B buckets of time: for each of 16 stripes of threads a ring of B words, tick:22 | total:14 | failed:14 |
-// slow:14. The tick is the number of the bucket of time, plus B + 1 for each generation: so calls of an earlier generation are
+// The calls of the last B buckets of time: for each of 16 stripes of threads a ring of B words, or more, to the next power of two,
+// tick:22 | total:14 | failed:14 | slow:14. The tick is the number of the bucket of time, plus B + 1 for each generation: so calls of an earlier generation are
 // out of the window from the start. A word of an older tick is overwritten. Before a sum would overflow all three are halved.
 // Known limits: a thread that comes with a tick while others are a bucket ahead loses its call; a word that nobody has touched for
 // exactly k * 2^22 ticks counts once more, and one that was left a little less long ago takes no calls until that time has come.
@@ -128,8 +129,9 @@ class recent_calls {
 public:
     explicit recent_calls(std::size_t buckets)
         : buckets_(buckets),
+          places_(std::bit_ceil(buckets)),
           far_(8 * static_cast<std::uint32_t>(buckets + 1)),
-          lines_((buckets + line::words - 1) / line::words),
+          lines_((places_ + line::words - 1) / line::words),
           words_(std::make_unique<line[]>(lines_ * stripes)) {}
 
     /// Calls that are counted exactly, or found to be at least as many.
@@ -139,7 +141,7 @@ public:
     void record(std::uint16_t generation, std::uint64_t bucket, bool failed, bool slow) noexcept {
         auto const turn = turn_of(generation, bucket);
         auto const tick = static_cast<std::uint32_t>(turn) & tick_mask;
-        auto& w = at(this_thread_slot() % stripes, turn % buckets_);
+        auto& w = at(this_thread_slot() % stripes, turn & (places_ - 1));
         auto seen = w.load(std::memory_order_relaxed);  // relaxed: see above
         for (;;) {
             auto const ahead = (static_cast<std::uint32_t>(seen >> 42) - tick) & tick_mask;
@@ -161,11 +163,12 @@ public:
 
     /// Cost: stripes * buckets loads.
     [[nodiscard]] call_totals read(std::uint16_t generation, std::uint64_t bucket) const noexcept {
-        auto const tick = static_cast<std::uint32_t>(turn_of(generation, bucket)) & tick_mask;
+        auto const turn = turn_of(generation, bucket);
+        auto const tick = static_cast<std::uint32_t>(turn) & tick_mask;
         call_totals sum;
         for (std::size_t stripe = 0; stripe < stripes; ++stripe) {
             for (std::size_t i = 0; i < buckets_; ++i) {
-                auto const seen = at(stripe, i).load();
+                auto const seen = at(stripe, (turn - i) & (places_ - 1)).load();
                 if (((tick - static_cast<std::uint32_t>(seen >> 42)) & tick_mask) < buckets_) {
                     sum.total += static_cast<std::uint32_t>(seen >> 28 & count_max);
                     sum.failed += static_cast<std::uint32_t>(seen >> 14 & count_max);
@@ -192,6 +195,7 @@ private:
     }
 
     std::size_t buckets_;
+    std::size_t places_;             // of a ring
     std::uint32_t far_;              // ticks that threads can be apart; more: the word is an old one
     std::size_t lines_;              // of a stripe
     std::unique_ptr<line[]> words_;  // any thread

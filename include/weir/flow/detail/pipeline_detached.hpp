@@ -46,20 +46,40 @@ inline std::chrono::nanoseconds checked_limit(std::chrono::nanoseconds d) {
     return d;
 }
 
-// Where branches of a call leave what came out, and the caller waits for it.
+// What came out of a branch. Written by the branch alone until it has ended, read by the caller alone after that.
+template <class Result>
+struct branch_end {
+    std::optional<Result> result;
+    bool good = false;  // whether the result has a value, said where the caller may be moving it away
+    bool late = false;  // of the branch's context, as is the next
+    unsigned attempt = 1;
+
+    /// Keeps what f gives; a failure, if it cannot be moved here.
+    template <class F>
+    void keep(F f) noexcept {
+        try {
+            result.emplace(f());
+        } catch (...) {
+            result.emplace(unexpected<failure>{failure{std::current_exception()}});
+        }
+        good = result->has_value();
+    }
+};
+
+// Where branches of a call leave what came out, and the caller waits for it. Under the mutex pointers change hands and nothing of
+// the user's runs: a caller whose deadline has come waits for no move of a result.
 template <class Result>
 class branch_results {
 public:
-    /// A branch has ended; the first value stays, and the last failure.
-    template <class Context>
-    void put(Result r, Context const& context) {
+    using end = std::shared_ptr<branch_end<Result>>;
+
+    /// A branch has ended; the first value stays, or the last failure.
+    void put(end one) noexcept {
         {
             std::lock_guard const lock{mutex_};
             ++ended_;
-            if (!best_ || !best_->has_value()) {
-                best_.emplace(std::move(r));
-                late_ = context.late;
-                attempt_ = context.attempt;
+            if (!best_ || !best_->good) {
+                best_.swap(one);
             }
         }
         news_.notify_all();
@@ -84,25 +104,27 @@ public:
             }
         }
     }
+    /// Throws: what moving a result throws.
     template <class Context>
     [[nodiscard]] Result take(Context& context) {
-        std::lock_guard const lock{mutex_};
-        context.late = late_;
-        context.attempt = attempt_;
-        return std::move(*best_);
+        auto const best = [this] {
+            std::lock_guard const lock{mutex_};
+            return best_;
+        }();
+        context.late = best->late;
+        context.attempt = best->attempt;
+        return std::move(*best->result);
     }
 
 private:
     [[nodiscard]] bool ready(unsigned branches) {
         std::lock_guard const lock{mutex_};
-        return (best_ && best_->has_value()) || ended_ >= branches;
+        return (best_ && best_->good) || ended_ >= branches;
     }
 
-    std::mutex mutex_;  // guards the next four
+    std::mutex mutex_;  // guards the next two
     unsigned ended_ = 0;
-    std::optional<Result> best_;
-    bool late_ = false;      // of the context of the best, as is the next
-    unsigned attempt_ = 1;
+    end best_;
     event_count news_;  // changed under the mutex: way 2 of parking.hpp
 };
 
@@ -118,14 +140,17 @@ struct branch_state {
     Next next;
     branch_results<result> results;
 
-    // Throws: what the executor throws; then there is no branch.
+    // Throws: std::bad_alloc, what the executor throws; then there is no branch.
     template <class Executor>
     static void start(std::shared_ptr<branch_state> const& self, Executor& executor, unsigned attempt) {
-        executor.execute([self, attempt]() noexcept {
+        auto end = std::make_shared<branch_end<result>>();
+        executor.execute([self, end = std::move(end), attempt]() noexcept {
             auto mine = self->context;
             mine.attempt = attempt;
-            auto result = self->next(mine);
-            self->results.put(std::move(result), mine);
+            end->keep([&] { return self->next(mine); });
+            end->late = mine.late;
+            end->attempt = mine.attempt;
+            self->results.put(end);
         });
     }
 };

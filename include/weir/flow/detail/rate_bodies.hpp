@@ -10,6 +10,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <stop_token>
 #include <type_traits>
@@ -88,6 +89,7 @@ inline log_rule::log_rule(sliding_log_options const& o) : limit_(o.limit), windo
 inline counter_rule::counter_rule(sliding_counter_options const& o) : limit_(o.limit), window_(o.window.count()) {
     rate_need(o.limit >= 1 && o.limit <= limit_max, "weir::sliding_counter: limit must be in [1, 2^20)");
     rate_need(rate_time(o.window), "weir::sliding_counter: window must be in (0, 2^60] ns");
+    index_ = divisor{window_};
 }
 
 template <class Rule>
@@ -106,13 +108,26 @@ public:
 
     template <class Context, class Next>
     auto operator()(Context& context, Next&& next) const -> std::invoke_result_t<Next, Context&> {
-        if (auto const why = ask_()) {
-            return unexpected<failure>{failure{*why}};
+        if (auto why = refusal_of()) {
+            return unexpected<failure>{*std::move(why)};
         }
         return std::forward<Next>(next)(context);
     }
 
 private:
+    // What asking throws (a Hash, say) is a failure: no layer throws.
+    [[nodiscard]] std::optional<failure> refusal_of() const noexcept {
+        if constexpr (noexcept(ask_())) {
+            return ask_();
+        } else {
+            try {
+                return ask_();
+            } catch (...) {
+                return failure{std::current_exception()};
+            }
+        }
+    }
+
     Ask ask_;
 };
 
@@ -224,7 +239,23 @@ std::int64_t token_bucket<Clock>::heal() noexcept {
 
 template <clock_source Clock>
 bool token_bucket<Clock>::try_acquire(std::int64_t n, time_point now) noexcept {
-    auto time = ticks(now);
+    auto const time = ticks(now);
+    auto seen = tat_.load(std::memory_order_relaxed);  // relaxed: see above
+    for (;;) {
+        auto const ahead = rule::ahead(seen, time);
+        if (!rule_.fits(ahead, n)) {
+            return rule_.stepped_back(ahead) && try_acquire_again(n);
+        }
+        auto const next = std::max(seen, time) + n * rule_.token();
+        if (n == 0 || tat_.compare_exchange_weak(seen, next, std::memory_order_relaxed)) {  // relaxed: see above
+            return true;
+        }
+    }
+}
+
+template <clock_source Clock>
+bool token_bucket<Clock>::try_acquire_again(std::int64_t n) noexcept {
+    auto time = heal();
     return take(time, [&](std::int64_t debt) { return rule_.fits(debt, n) ? n * rule_.token() : -1; }) >= 0;
 }
 
@@ -370,6 +401,21 @@ rate_limits<Clock>::rate_limits(std::vector<token_bucket_options> const& limits,
     }
 }
 
+template <clock_source Clock>
+rate_limits_stats rate_limits<Clock>::stats() const noexcept {
+    auto const d = this->check(0);
+    return {this->cell_.rule().words(), d.remaining, d.reset_after, this->cell_.heals()};
+}
+
+// -- sliding_log
+
+template <clock_source Clock>
+sliding_log_stats sliding_log<Clock>::stats() const noexcept {
+    auto const d = this->check(0);
+    auto const limit = this->cell_.rule().limit();
+    return {limit, limit - d.remaining, d.remaining, d.reset_after, this->cell_.heals()};
+}
+
 // -- sliding_counter
 
 template <clock_source Clock>
@@ -381,14 +427,16 @@ bool sliding_counter<Clock>::take(std::int64_t n, std::int64_t& now, rule::count
             return true;
         }
         if (!rule_.fits(counts, n)) {
-            if (healed || !rule_.stepped_back(seen, now)) [[likely]] {
+            if (healed || !rule_.stepped_back(counts, now)) [[likely]] {
                 return false;
             }
             now = time(clock_.now());  // the caller may have been suspended after it looked at the clock
             healed = true;
-            if (rule_.stepped_back(seen, now)) {
+            if (rule_.stepped_back(rule_.read(seen, now), now)) {
                 // relaxed: see above; if it fails, another word stands there
-                static_cast<void>(word_.compare_exchange_strong(seen, rule_.healed(seen, now), std::memory_order_relaxed));
+                if (word_.compare_exchange_strong(seen, rule_.healed(seen, now), std::memory_order_relaxed)) {
+                    heals_.add();
+                }
                 seen = load();
             }
             continue;
@@ -420,6 +468,14 @@ rate_decision sliding_counter<Clock>::check(std::int64_t n, time_point now) cons
     auto const t = time(now);
     auto const counts = rule_.read(load(), t);
     return rule_.describe(counts, n, t, n == 0 || rule_.fits(counts, n));
+}
+
+template <clock_source Clock>
+sliding_counter_stats sliding_counter<Clock>::stats() const noexcept {
+    auto const t = time(now());
+    auto const counts = rule_.read(load(), t);
+    auto const d = rule_.describe(counts, 0, t, true);
+    return {rule_.limit(), rule_.estimate(counts), d.remaining, d.reset_after, static_cast<std::uint64_t>(heals_.value())};
 }
 
 template <clock_source Clock>

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,6 +39,15 @@ struct rate_flight {
     void end() noexcept {
         over.store(true);  // E1 release; seq_cst: event_count, way 1
         ended.notify_all();
+    }
+};
+
+/// As std::equal_to, whose header takes a tenth of the time that all of this one take. (std::hash is in <optional>, too.)
+struct equal_keys {
+    template <class Key>
+        requires requires(Key const& a, Key const& b) { { a == b } -> std::convertible_to<bool>; }
+    [[nodiscard]] bool operator()(Key const& a, Key const& b) const noexcept(noexcept(a == b)) {
+        return a == b;
     }
 };
 

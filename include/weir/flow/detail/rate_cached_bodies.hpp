@@ -10,6 +10,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,7 +40,7 @@ public:
 
     template <class Context, class Next>
         requires std::same_as<std::invoke_result_t<Next, Context&>, outcome<V>>
-    auto operator()(Context& context, Next&& next) const -> outcome<V> {
+    auto operator()(Context& context, Next&& next) const noexcept -> outcome<V> try {
         auto a = limiter_->try_acquire(key_);
         if (a.denied()) {
             return unexpected<failure>{failure{a.why()}};
@@ -52,6 +53,8 @@ public:
             a.permit().commit(*result);
         }
         return result;
+    } catch (...) {  // no memory for the answer, or no copy of it: no layer throws
+        return unexpected<failure>{failure{std::current_exception()}};
     }
 
 private:

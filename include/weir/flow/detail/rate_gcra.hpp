@@ -30,16 +30,23 @@ namespace detail {
 class gcra_rule {
 public:
     using options = token_bucket_options;
-    static constexpr std::int64_t scale = 16;  // ticks in a ns
+    static constexpr unsigned scale_bits = 4;
+    static constexpr std::int64_t scale = 1 << scale_bits;  // ticks in a ns
 
     inline explicit gcra_rule(token_bucket_options const& o);
 
     [[nodiscard]] static constexpr std::size_t words() noexcept { return 1; }
-    [[nodiscard]] std::int64_t time(std::int64_t ns) const noexcept { return std::clamp(ns, -time_max_, time_max_) * scale; }
+    [[nodiscard]] std::int64_t time(std::int64_t ns) const noexcept {
+        std::int64_t twice = 0;
+        if (!__builtin_mul_overflow(ns, 2 * scale, &twice)) [[likely]] {  // then it is within 2^58, and so within time_max_
+            return twice >> 1;
+        }
+        return std::clamp(ns, -time_max_, time_max_) * scale;
+    }
     [[nodiscard]] std::int64_t time_max() const noexcept { return time_max_; }
     void time_max(std::int64_t ns) noexcept { time_max_ = ns; }
     [[nodiscard]] static constexpr std::chrono::nanoseconds to_ns(std::int64_t ticks) noexcept {
-        return std::chrono::nanoseconds{ticks / scale + (ticks % scale > 0 ? 1 : 0)};
+        return std::chrono::nanoseconds{(ticks >> scale_bits) + ((ticks & (scale - 1)) != 0 ? 1 : 0)};  // rounded up
     }
 
     // -- On numbers
@@ -49,14 +56,18 @@ public:
     [[nodiscard]] std::int64_t reserve() const noexcept { return reserve_; }
     [[nodiscard]] std::int64_t initial() const noexcept { return initial_; }
     [[nodiscard]] bool ever(std::int64_t n) const noexcept {
-        return static_cast<std::uint64_t>(n) <= static_cast<std::uint64_t>(burst_);  // a negative n is a large one
+        return n == 1 || static_cast<std::uint64_t>(n) <= static_cast<std::uint64_t>(burst_);  // a negative n is a large one
     }
     [[nodiscard]] static std::int64_t debt(std::int64_t tat, std::int64_t now) noexcept {
-        std::int64_t ahead = 0;
-        if (__builtin_sub_overflow(tat, now, &ahead)) [[unlikely]] {
-            return tat < now ? 0 : INT64_MAX;
+        return std::max(ahead(tat, now), std::int64_t{0});
+    }
+    // The same, but below 0 if the bucket has been full for a while. For fits() and stepped_back() that makes no difference.
+    [[nodiscard]] static std::int64_t ahead(std::int64_t tat, std::int64_t now) noexcept {
+        std::int64_t difference = 0;
+        if (__builtin_sub_overflow(tat, now, &difference)) [[unlikely]] {
+            return tat < now ? INT64_MIN : INT64_MAX;
         }
-        return ahead > 0 ? ahead : 0;
+        return difference;
     }
     [[nodiscard]] bool fits(std::int64_t debt, std::int64_t n) const noexcept { return ever(n) && debt <= cap_ - n * token_; }
     [[nodiscard]] bool stepped_back(std::int64_t debt) const noexcept { return debt > cap_ + reserve_; }
@@ -65,7 +76,8 @@ public:
         return left / token_ - (left % token_ < 0 ? 1 : 0);
     }
     [[nodiscard]] rate_decision describe(std::int64_t debt, std::int64_t n, bool allowed) const noexcept {
-        return {allowed, debt >= cap_ ? 0 : (cap_ - debt) / token_,
+        auto const left = cap_ - debt;
+        return {allowed, left < token_ ? 0 : left / token_,  // no division for most refusals
                 allowed || !ever(n) ? rate_decision::never : to_ns(debt - (cap_ - n * token_)), to_ns(debt)};
     }
 

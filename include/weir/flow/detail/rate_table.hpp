@@ -7,6 +7,7 @@
 #include <weir/data/stats.hpp>
 #include <weir/flow/detail/rate_decision.hpp>
 #include <weir/flow/detail/rate_latch.hpp>
+#include <weir/flow/detail/rate_stats.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -37,13 +38,14 @@ concept rate_key =
     std::convertible_to<K const&, Key const&> || (hasher_of<Hash, K> && requires { typename Hash::is_transparent; });
 
 // What was asked, under the latch. `again` looks at the clock: a caller that was suspended after it did must not be taken for
-// a clock that was set back.
-template <bool Whole, class Rule, class Words, class Again>
-rate_decision rate_take(Rule const& rule, Words const& w, std::int64_t n, std::int64_t now, Again const& again) {
+// a clock that was set back. `healed` is told if it was.
+template <bool Whole, class Rule, class Words, class Again, class Healed>
+rate_decision rate_take(Rule const& rule, Words const& w, std::int64_t n, std::int64_t now, Again const& again, Healed const& healed) {
     bool allowed = rule.admits(w, n, now);
     if (!allowed && rule.impossible(w, now)) [[unlikely]] {
         if (now = again(); rule.impossible(w, now)) {
             rule.heal(w, now);
+            healed();
         }
         allowed = rule.admits(w, n, now);
     }
@@ -63,6 +65,7 @@ public:
     explicit rate_cell(Rule rule) : rule_(std::move(rule)), memory_(rule_.words()), words_{memory_.data()} {}
     [[nodiscard]] Rule const& rule() const noexcept { return rule_; }
     [[nodiscard]] rate_words words() const noexcept { return words_; }
+    [[nodiscard]] std::uint64_t heals() const noexcept { return static_cast<std::uint64_t>(heals_.value()); }
 
     template <bool Whole, class Again>
     [[nodiscard]] rate_decision take(std::int64_t n, std::int64_t now, Again const& again) noexcept {
@@ -77,7 +80,7 @@ public:
             }
         }
         std::lock_guard const hold(latch_);
-        return rate_take<Whole>(rule_, w, n, now, again);
+        return rate_take<Whole>(rule_, w, n, now, again, [this]() noexcept { heals_.add(); });
     }
     [[nodiscard]] rate_decision look(std::int64_t n, std::int64_t now) const noexcept {
         auto const& w = words_;
@@ -96,13 +99,7 @@ private:
     std::vector<std::atomic<std::int64_t>> memory_;  // who holds the latch
     rate_words words_;                               // in it
     mutable rate_latch latch_;
-};
-
-struct rate_table_stats {
-    std::size_t live = 0;
-    std::size_t capacity = 0;
-    std::uint64_t evictions_live = 0;
-    std::uint64_t watermark_denials = 0;
+    gauge heals_;  // any thread; too rare for a counter, which takes memory of each
 };
 
 template <class Rule>
@@ -148,7 +145,8 @@ public:
         if (way == ways || names(set).at(way) != name) {
             way = find(set, name);
         }
-        return way != ways ? rate_take<Whole>(rule_, words(set, way), n, now, again) : come<Whole>(set, name, n, now, again);
+        return way != ways ? rate_take<Whole>(rule_, words(set, way), n, now, again, [] {})
+                           : come<Whole>(set, name, n, now, again);
     }
 
     [[nodiscard]] rate_decision look(std::uint64_t hash, std::int64_t n, std::int64_t now) const noexcept {
@@ -189,7 +187,7 @@ public:
         return gone;
     }
 
-    [[nodiscard]] rate_table_stats stats() const noexcept {
+    [[nodiscard]] keyed_rate_limiter_stats stats() const noexcept {
         // In this order: a key is never seen to go that was not seen to come.
         auto const removed = removed_.value();
         return {static_cast<std::size_t>(inserted_.value() - removed), heads_.size() * ways, evicted_.value(), denied_.value()};

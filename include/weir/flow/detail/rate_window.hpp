@@ -1,6 +1,7 @@
 // weir (BSL-1.0). rate_window: two ways to count calls in a window that slides: exactly, and in one word.
 #ifndef WEIR_FLOW_DETAIL_RATE_WINDOW_HPP
 #define WEIR_FLOW_DETAIL_RATE_WINDOW_HPP
+#include <weir/flow/detail/divisor.hpp>
 #include <weir/flow/detail/rate_decision.hpp>
 
 #include <algorithm>
@@ -28,6 +29,7 @@ public:
     inline explicit log_rule(sliding_log_options const& o);
 
     [[nodiscard]] std::size_t words() const noexcept { return 1 + static_cast<std::size_t>(limit_); }
+    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] static std::int64_t time(std::int64_t ns) noexcept {
         return std::clamp(ns, -rate_time_max.count(), rate_time_max.count()) + zero;
     }
@@ -117,6 +119,7 @@ public:
     inline explicit counter_rule(sliding_counter_options const& o);
 
     [[nodiscard]] static constexpr std::size_t words() noexcept { return 1; }
+    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] static std::int64_t time(std::int64_t ns) noexcept {
         return std::clamp(ns, -rate_time_max.count(), rate_time_max.count());
     }
@@ -150,10 +153,16 @@ public:
         auto const whole = static_cast<rate_wide>(window_);
         return static_cast<std::int64_t>((part + whole - 1) / whole) + c.current;
     }
-    [[nodiscard]] bool fits(counts const& c, std::int64_t n) const noexcept { return ever(n) && estimate(c) <= limit_ - n; }
+    [[nodiscard]] bool fits(counts const& c, std::int64_t n) const noexcept { 
+        // As estimate(c) <= limit_ - n, without the division.
+        auto const room = ever(n) ? limit_ - n - c.current : -1;
+        return room >= 0 && static_cast<rate_wide>(c.before) * static_cast<rate_wide>(window_ - c.elapsed) <=
+                                static_cast<rate_wide>(room) * static_cast<rate_wide>(window_);
+    }
     [[nodiscard]] inline rate_decision describe(counts const& c, std::int64_t n, std::int64_t now, bool allowed) const noexcept;
-    [[nodiscard]] bool stepped_back(std::int64_t word, std::int64_t now) const noexcept {
-        return read(word, now).index > index_of(now) + 1;
+    // c: as of now. Where the clock was set back nothing of the window has elapsed.
+    [[nodiscard]] bool stepped_back(counts const& c, std::int64_t now) const noexcept {
+        return c.elapsed == 0 && c.index > index_of(now) + 1;
     }
     [[nodiscard]] std::int64_t healed(std::int64_t word, std::int64_t now) const noexcept {
         auto c = read(word, now);
@@ -178,7 +187,7 @@ public:
     }
     template <class Words>
     [[nodiscard]] bool impossible(Words const& w, std::int64_t now) const noexcept {
-        return stepped_back(w.at(0), now);
+        return stepped_back(read(w.at(0), now), now);
     }
     template <class Words>
     void heal(Words const& w, std::int64_t now) const noexcept {
@@ -206,7 +215,7 @@ private:
     static constexpr unsigned bits = 20;
     [[nodiscard]] bool ever(std::int64_t n) const noexcept { return n >= 0 && n <= limit_; }
     [[nodiscard]] std::int64_t index_of(std::int64_t now) const noexcept {
-        return now / window_ - (now % window_ < 0 ? 1 : 0);
+        return index_.floor(now);
     }
     // By how many windows `index` is later than the word; negative: earlier.
     [[nodiscard]] static std::int64_t newer_by(std::int64_t word, std::int64_t index) noexcept {
@@ -216,6 +225,7 @@ private:
 
     std::int64_t limit_ = 0;   // N
     std::int64_t window_ = 0;  // W, ns
+    divisor index_{1};         // by it
 };
 
 inline rate_decision counter_rule::describe(counts const& c, std::int64_t n, std::int64_t now, bool allowed) const noexcept {

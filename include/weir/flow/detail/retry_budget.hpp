@@ -99,10 +99,10 @@ template <std::size_t N>
 class slot_sums {
 public:
     /// Adds to a slot, or to a later one that has its place already. None, and nothing happens: the sum would not fit.
-    /// Order: seq_cst.
+    /// Order: seq_cst, if it adds.
     std::optional<std::uint32_t> add(std::uint32_t slot, std::uint32_t amount) noexcept {
         auto& w = words_[slot % N];
-        auto seen = w.load();
+        auto seen = w.load(std::memory_order_relaxed);  // relaxed: a guess
         for (;;) {
             if (later(slot_of(seen), slot)) {
                 slot = slot_of(seen);
@@ -111,7 +111,8 @@ public:
             if (sum > std::numeric_limits<std::uint32_t>::max() - amount) {
                 return std::nullopt;
             }
-            if (w.compare_exchange_weak(seen, pack(slot, sum + amount))) {
+            if (w.compare_exchange_weak(seen, pack(slot, sum + amount), std::memory_order_seq_cst,
+                                        std::memory_order_relaxed)) {  // relaxed if it fails: a guess
                 return slot;
             }
         }
