@@ -111,8 +111,9 @@ public:
             if (sum > std::numeric_limits<std::uint32_t>::max() - amount) {
                 return std::nullopt;
             }
-            if (w.compare_exchange_weak(seen, pack(slot, sum + amount), std::memory_order_seq_cst,
-                                        std::memory_order_relaxed)) {  // relaxed if it fails: a guess
+            auto const next = pack(slot, sum + amount);
+            // relaxed: if it fails, a guess
+            if (w.compare_exchange_weak(seen, next, std::memory_order_seq_cst, std::memory_order_relaxed)) {
                 return slot;
             }
         }
