@@ -10,7 +10,7 @@ usage: sh cmake/go.sh test              build and run every test
        sh cmake/go.sh asan              the same under the address and undefined behaviour sanitizers
        sh cmake/go.sh model [--long]    explore small programs in every way that the memory model allows; --long: with
                                         bounds for a night instead of minutes
-       sh cmake/go.sh bench [--full] [--only=map|stats|flow] [--markdown=FILE] [--svg=FILE] [file...]
+       sh cmake/go.sh bench [--full] [--only=map|stats|flow|run] [--markdown=FILE] [--svg=FILE] [file...]
                                         count the words of these files (of all headers in /usr/include) with every
                                         concurrent map there is, measure them and the statistics beside their peers, and
                                         write a report; --full: every load
@@ -61,7 +61,8 @@ model)
     [ -z "$ci" ] || packages="$packages clang-16 clang-19"
     ;;
 bench)
-    packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev prometheus-cpp-dev"
+    packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev prometheus-cpp-dev libconcurrentqueue-dev"
+    packages="$packages libmimalloc2.0"
     ;;
 esac
 
@@ -84,14 +85,12 @@ as_root() {
 
 install_with_apt() {
     require_peers=ON
-    if [ "$what" = bench ]; then
-        boost=$(other_boost)
-        if [ -n "$boost" ]; then
-            say "$boost stays; any Boost from 1.74 on serves, but the floor row of the tables needs libboost1.81-dev"
-            require_peers=OFF
-        else
-            packages="$packages libboost1.81-dev"
-        fi
+    boost=$(other_boost)
+    if [ -z "$boost" ]; then
+        packages="$packages libboost1.81-dev"
+    elif [ "$what" = bench ]; then
+        say "$boost stays; any Boost from 1.74 on serves, but the floor row of the tables needs libboost1.81-dev"
+        require_peers=OFF
     fi
     missing=""
     for package in $packages; do

@@ -33,7 +33,9 @@ using weir::verdict;
 
 constexpr refusal all_refusals[] = {refusal::breaker_open, refusal::breaker_half_open, refusal::breaker_forced_open,
                                     refusal::rate_limited, refusal::over_capacity,     refusal::bulkhead_full,
-                                    refusal::timed_out,    refusal::stopped,           refusal::budget_exhausted};
+                                    refusal::timed_out,    refusal::stopped,           refusal::budget_exhausted,
+                                    refusal::queue_full,   refusal::closed,            refusal::cancelled,
+                                    refusal::expired,      refusal::dropped,           refusal::inside_worker};
 
 outcome<int> thrown(char const* what) {
     return weir::unexpected{failure{std::make_exception_ptr(std::runtime_error{what})}};

@@ -154,14 +154,15 @@ TEST(retry, usual_advice_is_that_refusals_do_not_pass) {
     EXPECT_TRUE(usual(outcome<int>{weir::unexpected{failure{std::make_exception_ptr(1)}}}).again);
     EXPECT_TRUE(usual(refused(refusal::timed_out)).again);
     for (auto const r :
-         {refusal::breaker_open, refusal::breaker_half_open, refusal::rate_limited, refusal::bulkhead_full}) {
+         {refusal::breaker_open, refusal::breaker_half_open, refusal::rate_limited, refusal::bulkhead_full, refusal::queue_full}) {
         EXPECT_FALSE(usual(refused(r)).again) << to_string(r);
         EXPECT_TRUE(eager(refused(r, 5ms)).again) << to_string(r);
         EXPECT_EQ(eager(refused(r, 5ms)).hint, 5ms) << to_string(r);
         EXPECT_EQ(eager(refused(r)).hint, 0ns) << to_string(r);
     }
     for (auto const r :
-         {refusal::breaker_forced_open, refusal::over_capacity, refusal::stopped, refusal::budget_exhausted}) {
+         {refusal::breaker_forced_open, refusal::over_capacity, refusal::stopped, refusal::budget_exhausted,
+          refusal::closed, refusal::cancelled, refusal::expired, refusal::dropped, refusal::inside_worker}) {
         EXPECT_FALSE(eager(refused(r)).again) << to_string(r);
     }
 }

@@ -9,10 +9,14 @@
 #include <weir/base/hazard_pointer.hpp>
 #include <weir/base/metrics.hpp>
 #include <weir/base/outcome.hpp>
+#include <weir/base/queue.hpp>
 #include <weir/base/sleeper.hpp>
 #include <weir/base/version.hpp>
 #include <weir/data/dedup_cache.hpp>
 #include <weir/data/lock_free_map.hpp>
+#if __has_include(<boost/lockfree/stack.hpp>)
+#include <weir/data/object_pool.hpp>
+#endif
 #include <weir/data/stats.hpp>
 #include <weir/data/stats_registry.hpp>
 #include <weir/flow/bulkhead.hpp>
@@ -20,5 +24,6 @@
 #include <weir/flow/pipeline.hpp>
 #include <weir/flow/rate_limiter.hpp>
 #include <weir/flow/retry.hpp>
+#include <weir/run/worker_pool.hpp>
 
 #endif

@@ -28,6 +28,12 @@ enum class refusal : unsigned char {
     timed_out,            // the deadline has passed
     stopped,              // the stop token was triggered
     budget_exhausted,     // no retry: too many calls are retries already
+    queue_full,           // as many items wait as the queue takes
+    closed,               // whoever was to do it takes nothing more
+    cancelled,            // taken back before it began
+    expired,              // it was due to begin, too late to be of use
+    dropped,              // it made room for another, or there was none for it
+    inside_worker,        // a worker cannot wait for itself
 };
 
 [[nodiscard]] constexpr char const* to_string(refusal r) noexcept {
@@ -41,6 +47,12 @@ enum class refusal : unsigned char {
         case refusal::timed_out: return "deadline has passed";
         case refusal::stopped: return "stop was requested";
         case refusal::budget_exhausted: return "retry budget is exhausted";
+        case refusal::queue_full: return "queue is full";
+        case refusal::closed: return "closed, takes nothing more";
+        case refusal::cancelled: return "cancelled before it began";
+        case refusal::expired: return "expired before it began";
+        case refusal::dropped: return "dropped from a full queue";
+        case refusal::inside_worker: return "called by a worker that it would wait for";
     }
     return "unknown refusal";
 }

@@ -62,11 +62,17 @@ struct default_retry_advice {
             case refusal::breaker_half_open:
             case refusal::rate_limited:
             case refusal::bulkhead_full:
+            case refusal::queue_full:
                 return {rejections, std::max(why.retry_after, std::chrono::nanoseconds{0})};
             case refusal::breaker_forced_open:
             case refusal::over_capacity:
             case refusal::stopped:
-            case refusal::budget_exhausted: break;
+            case refusal::budget_exhausted:
+            case refusal::closed:
+            case refusal::cancelled:
+            case refusal::expired:
+            case refusal::dropped:
+            case refusal::inside_worker: break;
         }
         return {false};
     }
