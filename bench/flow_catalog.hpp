@@ -1,11 +1,11 @@
-// weir (BSL-1.0). bench flow catalog: the loads of the bench of breakers, limiters and their like, and the goals of weir's.
+// weir (BSL-1.0). bench flow catalog: the loads of the bench of breakers, limiters and their like.
 #ifndef WEIR_BENCH_FLOW_CATALOG_HPP
 #define WEIR_BENCH_FLOW_CATALOG_HPP
+#include "chapters.hpp"
 #include "harness.hpp"
 
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace bench::flow {
 
@@ -182,49 +182,12 @@ inline const load budget_instructions = parts_in_instructions("budget_instructio
 inline const load permit_parts = parts_in_ns("permit_parts");
 inline const load permit_instructions = parts_in_instructions("permit_instructions");
 
-/// A suite, and what belongs to it. Its name is that of the component.
-struct chapter {
-    const char* name;
-    void (*add)(run& r, const char* suite, int round);  // one round, in <name>_bench.cpp
-    std::vector<const load*> loads;
-    const load* parts = nullptr;  // in ns
-    const load* instructions = nullptr;
-    const char* parts_title = "";
-    const char* parts_note = "";
-};
-const std::vector<chapter>& chapters();
-
 void add_circuit_breaker(run& r, const char* suite, int round);
 void add_rate_limiter(run& r, const char* suite, int round);
 void add_retry(run& r, const char* suite, int round);
 void add_bulkhead(run& r, const char* suite, int round);
 void add_dedup_cache(run& r, const char* suite, int round);
 void add_pipeline(run& r, const char* suite, int round);
-
-/// A limit for the time of one of weir's rows divided by that of `base` in the same load and round; of the figure itself if
-/// there is no base.
-struct goal {
-    const load* what;
-    int threads;
-    std::string row;
-    std::string base;  // a row; itself_alone: the same row with one thread
-    double limit;
-    const char* reason;    // where the limit comes from
-    const char* why = "";  // it is missed, if it is
-};
-inline constexpr const char* itself_alone = "itself with 1";
-const std::vector<goal>& goals();
-
-/// Under this id stand the allocations of each row of a load, once it has been through all its inputs.
-inline std::string allocations_of(const load& l) { return l.id + ".allocations"; }
-
-// What is made of the results: flow_tables.cpp.
-
-std::vector<table> tables_of(const results& out, const chapter& c);
-/// For a file that a README takes in.
-std::vector<table> summary_of(const results& out, const chapter& c);
-/// Each row as a multiple of weir's time. Empty if nothing was measured.
-std::string overview_of(const results& out, const chapter& c);
 
 }  // namespace bench::flow
 #endif

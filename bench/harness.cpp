@@ -131,7 +131,7 @@ void results::fail(const std::string& what) {
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
 #ifdef __linux__
-std::string output_of_child(const std::string& argument) {
+std::string output_of_child(const std::string& argument, const std::string& variable) {
     int ends[2];
     if (pipe(ends) != 0) {
         throw std::runtime_error("no pipe for the child process");
@@ -139,12 +139,21 @@ std::string output_of_child(const std::string& argument) {
     std::string self = "/proc/self/exe";
     std::string what = argument;
     char* const arguments[] = {self.data(), what.data(), nullptr};
+    std::string setting = variable;
+    std::vector<char*> environment;
+    for (char** one = environ; *one != nullptr; ++one) {
+        environment.push_back(*one);
+    }
+    if (!setting.empty()) {
+        environment.push_back(setting.data());
+    }
+    environment.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_addclose(&actions, ends[0]);
     pid_t child = 0;
-    const int failed = posix_spawn(&child, self.c_str(), &actions, nullptr, arguments, environ);
+    const int failed = posix_spawn(&child, self.c_str(), &actions, nullptr, arguments, environment.data());
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     std::string answer;
@@ -163,7 +172,7 @@ std::string output_of_child(const std::string& argument) {
     return answer;
 }
 #else
-std::string output_of_child(const std::string&) { throw std::runtime_error("no child processes here"); }
+std::string output_of_child(const std::string&, const std::string&) { throw std::runtime_error("no child processes here"); }
 #endif
 
 std::vector<int> run::threads(const load& l) const {
@@ -237,7 +246,7 @@ table load_table(const results& r, const load& l) {
     const std::vector<int> columns = r.threads(l.id);
     std::map<int, double> widest;
     for (const int threads : columns) {
-        t.head.push_back(std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") + l.unit);
+        t.head.push_back(std::to_string(threads) + ' ' + l.counted + (threads == 1 ? ", " : "s, ") + l.unit);
         t.head.emplace_back("min .. max");
         t.head.emplace_back("/ weir");
         for (const std::string& peer : r.peers(l.id)) {
@@ -295,7 +304,8 @@ table losses_table(const results& r, const std::string& part) {
                 }
                 ++compared;
                 if (ratio.median > 1) {
-                    const bool synchronised = peer != "floor" && peer != "plain" && peer != "unprotected";
+                    const bool synchronised =
+                        peer != "floor" && peer != "plain" && peer != "unprotected" && peer != "nothing";
                     losses.push_back({&l, threads, peer, ratio, synchronised});
                     shared += synchronised ? 1U : 0U;
                 }
@@ -310,7 +320,8 @@ table losses_table(const results& r, const std::string& part) {
     t.note = "Every row of this run that beats weir's, out of " + std::to_string(compared) +
              " compared: " + std::to_string(shared) + " of others that threads may share, then " +
              std::to_string(losses.size() - shared) +
-             " that do without any synchronisation (floor, plain, unprotected). The ratio is what weir takes, divided "
+             " that do without any synchronisation (floor, plain, unprotected, nothing). The ratio is what weir takes, "
+             "divided "
              "by what the other takes (time, bytes), in the same round.";
     if (losses.empty()) {
         t.rows.push_back({"Nowhere in this run."});

@@ -87,6 +87,7 @@ struct load {
     std::string unit = "ns/op";       // of the stored values
     bool compared = true;             // takes part in "where weir loses"
     bool more_is_better = false;      // times and sizes: less is
+    std::string counted = "thread";   // what `threads` are
     bool extra = false;               // measured when all rounds of the other loads are done
     std::string part{};               // of the program, see suite; filled in when it is declared
 };
@@ -196,8 +197,9 @@ double parallel(int threads, F f) {
 int cores();
 
 /// What this program prints when it is run anew with that one argument: for what depends on all that a process has done.
+/// `variable`: "NAME=value" for its environment, or empty.
 /// Throws: std::runtime_error if the child failed, or there can be none.
-std::string output_of_child(const std::string& argument);
+std::string output_of_child(const std::string& argument, const std::string& variable = {});
 
 /// The run: its options, its results, and the way to add cases to it.
 class run {
@@ -295,12 +297,15 @@ suite word_count_suite();
 suite stats_suite();
 suite stats_registry_suite();
 std::vector<suite> flow_suites();
+std::vector<suite> run_suites();
 suite lock_free_map_suite();
 suite hazard_pointer_suite();
 /// In the child process that measures the memory of one peer: "peer,entries". False: no such peer.
 bool measure_memory(const std::string& what);
 /// In the child process that measures what depends on the threads that have lived: "reads,2,0", "firsts", "sizes".
 bool measure_stats(const std::string& what);
+/// In the child process that has its malloc to itself: "peer size held threads smoke full". False: it has another malloc.
+bool measure_malloc(const std::string& what);
 
 /// The name of our row.
 inline constexpr const char* ours = "weir";

@@ -37,7 +37,8 @@ measures weir beside its peers, and writes a report. Exit status: 0; 1 if a row 
   --max-seconds=N  begin no round that would likely end later (270; with --full 2700)
   --full           every load (Zipf, reserved, more of strings and 64 bytes), sizes from 1e3 to 1e7, 1 to 8 threads
   --only=A,B       these parts alone: word_count, stats, stats_registry, lock_free_map, hazard_pointer, circuit_breaker,
-                   rate_limiter, retry, bulkhead, dedup_cache, pipeline; map: 1st, 4th and 5th; flow: 6th and after
+                   rate_limiter, retry, bulkhead, dedup_cache, pipeline, worker_pool, queue, object_pool; map: 1st, 4th
+                   and 5th; flow: 6th to 11th; run: 12th and after
   --markdown=FILE  write the main rows, the goals and where weir loses as Markdown
   --svg=FILE       write the plots of all main loads as a file of its own
   --smoke          tiny sizes, one round, every load and every check
@@ -73,8 +74,8 @@ long whole_number(const std::string& text, const char* what) {
 
 std::vector<suite> all_suites() {
     std::vector<suite> all{word_count_suite(), stats_suite(), stats_registry_suite()};
-    for (suite& s : flow_suites()) {
-        all.push_back(std::move(s));
+    for (const auto& of_part : {flow_suites(), run_suites()}) {
+        all.insert(all.end(), of_part.begin(), of_part.end());
     }
     all.push_back(lock_free_map_suite());
     all.push_back(hazard_pointer_suite());
@@ -89,13 +90,15 @@ std::vector<std::string> suites_named(const std::string& text) {
     for (std::string name; std::getline(in, name, ',');) {
         if (name == "map") {
             all.insert(all.end(), {"word_count", "lock_free_map", "hazard_pointer"});
-        } else if (name == "flow") {
-            for (const suite& s : flow_suites()) {
+            continue;
+        }
+        const std::size_t before = all.size();
+        for (const suite& s : known) {
+            if (s.name == name || s.part == name) {
                 all.push_back(s.name);
             }
-        } else if (std::any_of(known.begin(), known.end(), [&](const suite& s) { return s.name == name; })) {
-            all.push_back(name);
-        } else {
+        }
+        if (all.size() == before) {
             refuse("--only: no such part: " + name);
         }
     }
@@ -285,6 +288,11 @@ std::string libraries() {
 #else
     all += ", no prometheus-cpp";
 #endif
+#ifdef WEIR_BENCH_MOODYCAMEL
+    all += ", moodycamel's queues";
+#else
+    all += ", no moodycamel";
+#endif
     return all;
 }
 
@@ -407,8 +415,8 @@ int run_all(const options& o, int argc, char** argv) {
          processor_name() + ", " + std::to_string(cores()) + " processors, " + memory_size() + ", " + system_name()},
         {"compiler", compiler()},
         {"libraries", libraries()},
-        {"rounds",
-         std::to_string(r.rounds()) + ", interleaved; figures are medians, with the smallest and the largest round"},
+        {"rounds", std::to_string(r.rounds()) + (o.full ? "" : " at most, of the words 4, of the dearest loads 3") +
+                       ", interleaved; figures are medians, with the smallest and the largest round"},
         {"times",
          "ns of CPU per operation: wall time * min(threads, processors) / operations; the last column of each "
          "number of threads is that row's time divided by weir's in the same round"},
@@ -459,8 +467,10 @@ int main(int argc, char** argv) {
 #ifdef WEIR_BENCH_LIBCDS
     const bench::cds_runtime libcds;
 #endif
-    constexpr std::array<std::pair<std::string_view, bool (*)(const std::string&)>, 2> children{
-        {{"--measure-memory=", bench::measure_memory}, {"--measure-stats=", bench::measure_stats}}};
+    constexpr std::array<std::pair<std::string_view, bool (*)(const std::string&)>, 3> children{
+        {{"--measure-memory=", bench::measure_memory},
+         {"--measure-stats=", bench::measure_stats},
+         {"--measure-malloc=", bench::measure_malloc}}};
     for (const auto& [flag, measure] : children) {
         if (argc == 2 && std::string_view(argv[1]).substr(0, flag.size()) == flag) {
             return measure(argv[1] + flag.size()) ? 0 : 1;

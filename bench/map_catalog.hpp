@@ -171,14 +171,14 @@ const std::vector<curve_size>& curve_sizes();
 
 enum class against { floor, boost_concurrent, best_packaged, itself_at_two, nothing };
 
-struct goal {
+struct map_goal {
     const load* what;
     int threads;
     against base;
     double limit;  // of weir's time to the base's time; of the value itself with `nothing`
     bool at_least = false;
 };
-const std::vector<goal>& goals();
+const std::vector<map_goal>& goals();
 
 // What is made of the results: map_tables.cpp.
 

@@ -45,9 +45,9 @@ const std::vector<curve_size>& curve_sizes() {
     return all;
 }
 
-const std::vector<goal>& goals() {
+const std::vector<map_goal>& goals() {
     using enum against;
-    static const std::vector<goal> all{
+    static const std::vector<map_goal> all{
         {&hit, 1, floor, 1.35},
         {&hit, 1, boost_concurrent, 0.70},
         {&hit, 2, boost_concurrent, 0.60},
@@ -124,7 +124,7 @@ constexpr bool has_boost_concurrent = false;
 #endif
 
 /// Whether this run was to measure it at all.
-bool planned(const results& out, const goal& g) {
+bool planned(const results& out, const map_goal& g) {
     const load* l = g.base == against::boost_concurrent && !has_boost_concurrent ? nullptr : out.find(g.what->id);
     return l != nullptr && std::find(l->threads.begin(), l->threads.end(), g.threads) != l->threads.end();
 }
@@ -146,7 +146,7 @@ struct judged {
     std::string base;
     spread measured;
 };
-judged judge(const results& out, const goal& g) {
+judged judge(const results& out, const map_goal& g) {
     const auto against_peer = [&](const std::string& peer) {
         return judged{peer, out.ratio(g.what->id, g.threads, ours, peer)};
     };
@@ -167,11 +167,11 @@ judged judge(const results& out, const goal& g) {
     }
     return {g.what->unit, out.value(g.what->id, g.threads, ours)};
 }
-bool reached(const goal& g, const spread& measured) {
+bool reached(const map_goal& g, const spread& measured) {
     return g.at_least ? measured.median >= g.limit : measured.median <= g.limit;
 }
-std::string limit_of(const goal& g) { return (g.at_least ? ">= " : "<= ") + number(g.limit); }
-cell verdict(const goal& g, const spread& measured) {
+std::string limit_of(const map_goal& g) { return (g.at_least ? ">= " : "<= ") + number(g.limit); }
+cell verdict(const map_goal& g, const spread& measured) {
     return !measured              ? cell("not measured")
            : reached(g, measured) ? cell("met", mood::good)
                                   : cell("missed", mood::bad);
@@ -181,7 +181,7 @@ std::string tally_of_goals(const results& out) {
     int met = 0;
     int missed = 0;
     int open = 0;
-    for (const goal& g : goals()) {
+    for (const map_goal& g : goals()) {
         if (planned(out, g)) {
             const spread measured = judge(out, g).measured;
             (!measured ? open : reached(g, measured) ? met : missed) += 1;
@@ -194,7 +194,7 @@ std::string tally_of_goals(const results& out) {
 table goals_table(const results& out) {
     table t{"Goals of weir::lock_free_map", {}, {}, {}, {}, rank::goals};
     t.head = {"load", "threads", "against", "goal", "measured", "min .. max", "verdict"};
-    for (const goal& g : goals()) {
+    for (const map_goal& g : goals()) {
         if (!planned(out, g)) {
             continue;
         }
@@ -360,7 +360,7 @@ std::vector<table> map_summary(const results& out) {
         return s ? number(s.median) + (s.rounds > 1 ? " (" + range_of(s) + ')' : std::string{}) : std::string("-");
     };
     const auto goal_cell = [&](const std::string& id, int threads, against base, const spread& measured) {
-        for (const goal& g : goals()) {
+        for (const map_goal& g : goals()) {
             if (g.what->id == id && g.threads == threads && g.base == base && measured) {
                 const cell v = verdict(g, measured);
                 return cell(limit_of(g) + ' ' + v.text, v.look);
@@ -385,7 +385,7 @@ std::vector<table> map_summary(const results& out) {
         }
     }
     table rest{"What is not measured against a peer", {}, {"what", "threads", "measured", "goal"}, {}, {}};
-    for (const goal& g : goals()) {
+    for (const map_goal& g : goals()) {
         if ((g.base == against::nothing || g.base == against::itself_at_two) && planned(out, g)) {
             const auto [base, measured] = judge(out, g);
             if (measured) {

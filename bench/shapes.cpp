@@ -2,7 +2,6 @@
 #include "shapes.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace bench {
 
@@ -74,7 +73,8 @@ std::string over_threads(const results& out, const std::vector<const load*>& loa
     return to_svg(chart);
 }
 
-std::string beside_ours(const results& out, const std::vector<std::pair<std::string, std::string>>& loads) {
+std::string beside_ours(const results& out, const std::vector<std::pair<std::string, std::string>>& loads,
+                        const std::vector<int>& numbers, const std::string& counted) {
     dot_chart chart{.about = "Time of each peer as a multiple of weir's, by load",
                     .x_label = "time, as a multiple of weir's in the same round",
                     .left = "faster than weir",
@@ -84,7 +84,7 @@ std::string beside_ours(const results& out, const std::vector<std::pair<std::str
     std::vector<std::string> ids;
     std::vector<std::string> peers{ours};
     for (const auto& [id, title] : loads) {
-        if (out.has(id, 1, ours) || out.has(id, 2, ours)) {
+        if (std::any_of(numbers.begin(), numbers.end(), [&](int n) { return out.has(id, n, ours); })) {
             ids.push_back(id);
             chart.rows.push_back(title);
             for (const std::string& peer : out.peers(id)) {
@@ -94,7 +94,7 @@ std::string beside_ours(const results& out, const std::vector<std::pair<std::str
             }
         }
     }
-    for (const int threads : std::array{1, 2}) {
+    for (const int threads : numbers) {
         const auto marks = [&](const std::string& peer) {
             std::vector<mark> all;
             for (std::size_t row = 0; row != ids.size(); ++row) {
@@ -104,7 +104,7 @@ std::string beside_ours(const results& out, const std::vector<std::pair<std::str
             }
             return all;
         };
-        panel p = panel_of(std::to_string(threads) + (threads == 1 ? " thread" : " threads"), peers, marks);
+        panel p = panel_of(std::to_string(threads) + ' ' + counted + (threads == 1 ? "" : "s"), peers, marks);
         if (!p.lines.empty()) {
             chart.panels.push_back(std::move(p));
         }

@@ -37,8 +37,9 @@ void add_plot(std::vector<table>& all, const char* title, const char* note, std:
 /// Operations per second over the number of threads, a panel for each load that has several.
 std::string over_threads(const results& out, const std::vector<const load*>& loads);
 
-/// Every row of these loads (id, title) with 1 and with 2 threads, as a multiple of weir's time. Or empty.
-std::string beside_ours(const results& out, const std::vector<std::pair<std::string, std::string>>& loads);
+/// Every row of these loads (id, title) with so many threads (or what is counted), as a multiple of weir's time. Or empty.
+std::string beside_ours(const results& out, const std::vector<std::pair<std::string, std::string>>& loads,
+                        const std::vector<int>& numbers = {1, 2}, const std::string& counted = "thread");
 
 }  // namespace bench
 #endif

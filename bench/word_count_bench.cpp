@@ -355,7 +355,8 @@ suite word_count_suite() {
     const auto add = [j](run& r) {
         r.declare(word_load);
         r.stop_after(run::part_of("word_count", false), 0.4);
-        for (int round = 0; round != r.rounds(); ++round) {
+        const int rounds = r.opt().full ? r.rounds() : std::min(r.rounds(), 4);  // a third of a short run as it is
+        for (int round = 0; round != rounds; ++round) {
             r.add("word_count", word_load, 1, "plain", round, [&r, j, round] {
                 const double seconds = j->count_plain(r, round);
                 return sample{seconds, j->words};

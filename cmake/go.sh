@@ -62,7 +62,7 @@ model)
     ;;
 bench)
     packages="$packages libbenchmark-dev libtbb-dev libcuckoo-dev libxenium-dev libcds-dev prometheus-cpp-dev libconcurrentqueue-dev"
-    packages="$packages libmimalloc2.0"
+    packages="$packages libmimalloc2.0 libjemalloc2"
     ;;
 esac
 

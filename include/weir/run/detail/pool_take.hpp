@@ -238,7 +238,7 @@ bool pool_core<Item, Run, Clock, Spawn>::steal(slot& s, std::optional<entry>& e)
     for (;;) {
         victim = victim->next.load(std::memory_order_acquire);  // E1 acquire
         if (victim == nullptr) {
-            victim = first_slot_.load(std::memory_order_acquire);  // E1 acquire
+            victim = first_slot_.load(std::memory_order_relaxed);  // relaxed: set, and whole, before there was a worker
         }
         if (victim == &s) {
             return false;
