@@ -121,7 +121,7 @@ public:
 
     /// Whether the calling thread is a worker of this pool.
     [[nodiscard]] bool inside() const noexcept { return core_.inside(); }
-    /// Of one moment. Cost: O(most workers there have been), with the pool's lock.
+    /// Its sum is right at any time. Cost: O(most workers there have been), with the pool's lock.
     [[nodiscard]] worker_pool_stats stats() const { return core_.stats(); }
     /// What an item or a hook has thrown last, and nobody was there to get it; null if there is none.
     [[nodiscard]] std::exception_ptr last_error() const { return core_.last_error(); }

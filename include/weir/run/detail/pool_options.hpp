@@ -84,7 +84,7 @@ struct worker_pool_stats {
     std::uint64_t expired = 0;    // their time was over before they began
     std::uint64_t discarded = 0;  // given back by stop
     std::uint64_t queued = 0;
-    std::uint64_t running = 0;
+    std::uint64_t running = 0;  // and what has ended while this was put together
     std::uint64_t high_water = 0;  // most items that have waited in the queue at once
     std::uint64_t was_full = 0;    // submits that found no room
     std::uint64_t refused = 0;     // submits that were answered by a refusal and not counted as submitted
