@@ -67,6 +67,20 @@ std::vector<figure> figures() {
     };
 }
 
+std::vector<std::pair<const char*, const char*>> dead_ends() {
+    return {
+        {"A std::mutex for the list that each worker has of its own",
+         "It has two read-modify-writes where a latch has one, and a task that a task submits passes it twice: the "
+         "tree of tasks took half as long again."},
+        {"Waking a submitter that waits for room at each batch that is taken",
+         "It finds room for a few, sleeps again, and the next batch wakes it: with four producers threads slept and "
+         "woke more than they worked. Now all who wait are woken once, when half of the room is free."},
+        {"Room for everything, so that nobody waits (weir_roomy)",
+         "The row of that name: a producer that has to wait now and then is faster. Most likely the queue, which then "
+         "grows as long as the producer is ahead, outgrows the caches and the places that are kept for use again."},
+    };
+}
+
 std::vector<std::pair<const char*, const char*>> rows() {
     return {
         {"mutex",
@@ -117,7 +131,7 @@ std::vector<suite> run_suites() {
         .goals = pools::goals(),
         .figures = pools::figures(),
         .rows = pools::rows(),
-        .dead_ends = {},
+        .dead_ends = pools::dead_ends(),
         .goals_note =
             "Those that were set in ns or us on another machine stand for the ratio to what the pool written by "
             "hand took there.",
