@@ -87,7 +87,7 @@ struct small_task {
 
 template <class Pool>
 double post_all(const run& r, int producers, int n_workers) {
-    const u64 share = (r.opt().smoke ? 500U : 100'000U) / static_cast<u64>(producers);
+    const u64 share = (r.opt().smoke ? 500U : 300'000U) / static_cast<u64>(producers);
     const u64 all = share * static_cast<u64>(producers);
     Pool pool(n_workers);
     const u64 before = counted();
